@@ -1,0 +1,1 @@
+"""Checks of one output at a time: one file each; see base.py."""

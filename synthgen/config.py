@@ -1,0 +1,189 @@
+"""One YAML = one run. Unknown keys are errors; the resolved config is written beside its run.
+
+`run_id` hashes everything that decides pixels or labels: the config without `execution`, the digest of the source
+index, the prompt file, and the weights. Two runs with one id give the same bytes on one kind of device and library.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, ValidationError, model_validator
+
+from synthgen.checks.base import Check
+from synthgen.component import parse_component
+from synthgen.datasets.base import Dataset
+from synthgen.detectors.base import Detector
+from synthgen.extractors.base import Extractor
+from synthgen.generators.base import Generator
+from synthgen.plan import PlanSpec
+from synthgen.protectors.base import Protector
+from synthgen.types import ConfigError
+
+MAX_YAML_BYTES = 1 << 20
+
+
+def _components(family: str, base: type, tag: str = "kind") -> Any:
+    def parse(value: Any) -> Any:
+        return parse_component(family, value, tag)
+
+    return Annotated[SerializeAsAny[base], BeforeValidator(parse)]  # type: ignore[valid-type,misc]
+
+
+def _parse_source(value: Any) -> Any:
+    from synthgen.datasets.base import resolve_source
+
+    return resolve_source(value)
+
+
+class Execution(BaseModel):
+    """How the work is done; nothing here changes a pixel, so none of it enters the run id."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    launcher: Literal["local"] = "local"
+    shard_size: int = Field(default=64, ge=1)
+    """Samples a shard: the unit that is redone after a kill."""
+    workers: int = Field(default=2, ge=1)
+    """Threads that read, detect, extract and protect ahead of the generator."""
+    queue: int = Field(default=2, ge=1)
+    """Batches prepared ahead, and batches waiting to be written: bounds the memory."""
+    lock_timeout: float = Field(default=0.0, ge=0)
+    """Seconds to wait for another process that holds the output folder."""
+
+
+class RunConfig(BaseModel):
+    """What one run does. `synthgen check CONFIG` prints it fully resolved."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(default="run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    seed: int = Field(default=0, ge=0)
+    source: Annotated[SerializeAsAny[Dataset], BeforeValidator(_parse_source)]
+    names: Literal["keep", "pseudonym"] = "pseudonym"
+    mode: Literal["scene", "people"] = "scene"
+    device: str = "auto"
+    """`auto` (cuda, then mps, then cpu), `cpu`, `cuda`, `mps`; with several ranks each takes its own."""
+    threads: int = Field(default=1, ge=1)
+    """Torch threads a process on a CPU. Part of the run id: another number of threads rounds otherwise."""
+    detect: tuple[_components("detectors", Detector), ...] = ()  # type: ignore[valid-type]
+    extract: tuple[_components("extractors", Extractor), ...] = Field(min_length=1)  # type: ignore[valid-type]
+    protect: tuple[_components("protectors", Protector), ...] = ()  # type: ignore[valid-type]
+    dilate: float = Field(default=0.15, ge=0, le=2)
+    """Regions grow by this share of their box's longer side (at least 2 px) before they are protected."""
+    plan: PlanSpec = PlanSpec()
+    generate: _components("generators", Generator)  # type: ignore[valid-type]
+    check: tuple[_components("checks", Check), ...] = ()  # type: ignore[valid-type]
+    attempts: int = Field(default=3, ge=1, le=100)
+    """How often one output may be tried before it is quarantined."""
+    execution: Execution = Execution()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> RunConfig:
+        extracted = [extractor.kind for extractor in self.extract]
+        if len(set(extracted)) != len(extracted):
+            raise ValueError(f"extract: every kind may stand once, got {extracted}")
+        missing = [kind for kind in self.generate.map_kinds() if kind not in extracted]
+        if missing:
+            raise ValueError(f"generate needs the control maps {missing}; add them under extract (there: {extracted})")
+        if self.names == "keep" and self.plan.variants > 1:
+            raise ValueError("names: keep needs plan.variants: 1 (several outputs can't share one name); use pseudonym")
+        return self
+
+
+def load_yaml(path: Path) -> dict[str, Any]:
+    """Read one YAML mapping safely: no Python objects, no aliases, at most 1 MiB.
+
+    Raises:
+        ConfigError: missing, too large, not YAML, not a mapping.
+    """
+    try:
+        size = path.stat().st_size
+        if size > MAX_YAML_BYTES:
+            raise ConfigError(f"{path}: {size} bytes; a config has at most {MAX_YAML_BYTES}")
+        text = path.read_text(encoding="utf-8")
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
+            raise ConfigError(f"{path}: YAML aliases (*name) are not accepted; write the value out")
+        value = yaml.safe_load(text)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        raise ConfigError(f"{path}: can't be read as YAML: {error}") from error
+    if not isinstance(value, dict):
+        raise ConfigError(f"{path}: expected a mapping of keys, got {type(value).__name__}")
+    return value
+
+
+def set_key(config: dict[str, Any], assignment: str) -> dict[str, Any]:
+    """A copy of `config` with `a.b.0.c=value` applied; the value is read as YAML.
+
+    Raises:
+        ConfigError: no `=`, or a path through something that is neither a mapping nor a list.
+    """
+    path, equals, text = assignment.partition("=")
+    if not equals or not path:
+        raise ConfigError(f"--set {assignment}: expected key=value, for example plan.variants=2")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {assignment}: the value is not YAML: {error}") from error
+    result: dict[str, Any] = json.loads(json.dumps(config))
+    node: Any = result
+    keys = path.split(".")
+    for depth, key in enumerate(keys):
+        last = depth == len(keys) - 1
+        if isinstance(node, list):
+            if not key.isdigit() or int(key) >= len(node):
+                raise ConfigError(f"--set {assignment}: {key!r} is not an index of a list of {len(node)}")
+            if last:
+                node[int(key)] = value
+            else:
+                node = node[int(key)]
+        elif isinstance(node, dict):
+            if last:
+                node[key] = value
+            else:
+                node = node.setdefault(key, {})
+        else:
+            raise ConfigError(f"--set {assignment}: {'.'.join(keys[:depth])} holds a plain value, not keys")
+    return result
+
+
+def parse_config(value: dict[str, Any], origin: str) -> RunConfig:
+    """Validate a config.
+
+    Raises:
+        ConfigError: every wrong key on its own line: the key, what came, what was expected.
+    """
+    try:
+        return RunConfig.model_validate(value)
+    except ValidationError as error:
+        lines = [f"{origin}: {error.error_count()} problem(s)"]
+        for problem in error.errors():
+            key = ".".join(str(part) for part in problem["loc"]) or "(top)"
+            message = problem["msg"].removeprefix("Value error, ")
+            if problem["type"] == "extra_forbidden":
+                message = "unknown key; remove it or correct its spelling"
+            lines.append(f"  {key}: {message}")
+        raise ConfigError("\n".join(lines)) from error
+
+
+def dump_config(config: RunConfig) -> str:
+    """The resolved config as YAML; loading it again gives an equal config."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def config_identity(config: RunConfig) -> dict[str, Any]:
+    """The part of a config that decides the output: all but `execution` and `name`, and where the source lies."""
+    value = config.model_dump(mode="json", exclude={"execution", "name"})
+    value["source"].pop("path", None)
+    return value
+
+
+def run_id(config: RunConfig, digests: dict[str, str]) -> str:
+    """12 hex digits of SHA-256 over the canonical config and the digests (source index, prompts, weights)."""
+    identity = {"config": config_identity(config), "digests": digests}
+    canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:12]

@@ -1,0 +1,135 @@
+"""What a dataset format must do: list its items without decoding them, read one, and write a released set."""
+
+from __future__ import annotations
+
+import os
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+from pydantic import Field, field_validator
+
+from synthgen.component import Component, component_class, kinds, parse_component
+from synthgen.types import Item, Labels, Sample, SourceIndex
+
+
+@dataclass(frozen=True)
+class ReleasedImage:
+    """One accepted output on its way out: the encoded file and the labels that go with it.
+
+    `name` is the new path of the image below the release root, with forward slashes and the source's suffix. With
+    `names: keep` and one variant it equals `item.id`, and label files are copied byte for byte.
+    """
+
+    item: Item
+    variant: int
+    name: str
+    data: bytes
+
+
+class NameMap(Protocol):
+    """Gives every file of the release its name."""
+
+    @property
+    def keep(self) -> bool:
+        """Whether names stay as they are, and label files byte for byte."""
+        ...
+
+    def image(self, item: Item, variant: int) -> str:
+        """The path of an output below the release root, in the folder of its source image."""
+        ...
+
+    def other(self, path: str, item: Item, variant: int) -> str:
+        """The new path of a file that belongs to `item` (its mask, its text), given its path below the source root."""
+        ...
+
+
+class Dataset(Component):
+    """A folder of images in one format. Paths in label files may not leave `path`."""
+
+    looks_for: ClassVar[str]
+    """What `recognises` wants to see, for the message when no format matches."""
+    format: str
+    path: Path
+    splits: tuple[str, ...] | None = None
+    """Only these splits; the release then holds no others."""
+    limit: int | None = Field(default=None, ge=1)
+    """Only the first so many images (in order of id): for a first look."""
+
+    @field_validator("path")
+    @classmethod
+    def _absolute(cls, path: Path) -> Path:
+        return Path(os.path.abspath(path))
+
+    @classmethod
+    @abstractmethod
+    def recognises(cls, root: Path) -> str | None:
+        """Why `root` looks like this format (one clause for the message to the user), or None."""
+
+    @abstractmethod
+    def index(self) -> SourceIndex:
+        """All items, sorted by id, without decoding an image.
+
+        Raises:
+            ConfigError: no images, duplicate ids, a label path that leaves the root, an unreadable class table.
+        """
+
+    @abstractmethod
+    def read(self, item: Item) -> Sample:
+        """Decode one item.
+
+        Raises:
+            BadSample: the image or its labels can't be used; the code says why.
+        """
+
+    @abstractmethod
+    def write_release(self, released: Iterable[ReleasedImage], names: NameMap, out: Path) -> Mapping[str, int]:
+        """Write images and labels below `out` in this format's own layout; stream, never hold all images.
+
+        Items that are not in `released` leave every label file. Returns counts (`images`, `labels`, …).
+        """
+
+    def labels_of(self, item: Item) -> Labels:
+        """The labels alone; formats that can read them without the image override this."""
+        return self.read(item).labels
+
+
+def resolve_source(value: Any) -> Dataset:
+    """A spec from what a config may hold: a spec, a folder, or `{format: auto | <kind>, path: ..., ...}`.
+
+    With `auto`, the default, every format looks at the folder and exactly one must recognise it.
+
+    Raises:
+        ValueError: no folder, no format or several recognise it, an unknown format or key.
+    """
+    if isinstance(value, Dataset):
+        return value
+    if isinstance(value, str | Path):
+        value = {"path": value}
+    if not isinstance(value, dict) or not value.get("path"):
+        raise ValueError("expected the folder of a dataset, or a mapping with path and format")
+    if value.get("format", "auto") == "auto":
+        value = {**value, "format": _recognise(Path(value["path"]))}
+    spec = parse_component("datasets", value, tag="format")
+    assert isinstance(spec, Dataset)
+    return spec
+
+
+def _recognise(root: Path) -> str:
+    if not root.is_dir():
+        raise ValueError(f"source.path: {root} is not a folder; give the root folder of a dataset, unpacked")
+    formats: dict[str, type[Dataset]] = {
+        kind: cls for kind in kinds("datasets") if issubclass(cls := component_class("datasets", kind), Dataset)
+    }
+    found = {kind: why for kind, cls in formats.items() if (why := cls.recognises(root))}
+    if len(found) == 1:
+        return next(iter(found))
+    if found:
+        lines = [f"{root} looks like several formats; name one as source.format:"]
+        lines += [f"  {kind}: {why}" for kind, why in found.items()]
+    else:
+        lines = [f"{root} looks like no known format; name one as source.format, or change the folder. Tried:"]
+        lines += [f"  {kind} looks for {cls.looks_for}" for kind, cls in formats.items()]
+    raise ValueError("\n".join(lines))

@@ -1,0 +1,1 @@
+"""Control maps: one file each; see base.py."""

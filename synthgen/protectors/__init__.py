@@ -1,0 +1,1 @@
+"""Protectors, the privacy boundary: one file each; see base.py."""

@@ -1,0 +1,1 @@
+"""What people read: contact sheets and, later, the report."""
