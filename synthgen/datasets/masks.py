@@ -1,0 +1,216 @@
+"""Images beside label images of the same path: `images/train/a.jpg`, `labels/train/a.png`, and a class table.
+
+`classes.csv` has the columns `id`, `name` and, if wanted, `r`, `g`, `b` and `note`; the note `ignore` marks pixels that
+carry no label. Label images hold ids (gray or palette index), or the colours of the table. Every id must be in the
+table, so that no class is silently read as another. Released are the images, their label images and the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synthgen.datasets._files import (
+    IMAGE_FOLDERS,
+    LABEL_FOLDERS,
+    decode_text,
+    equal_images,
+    is_image,
+    list_files,
+    name_clashes,
+    not_released,
+    parse_csv,
+    read_table,
+    refuse_duplicates,
+    safe_relative,
+    split_of,
+    write_new,
+)
+from synthgen.datasets.base import Dataset, NameMap, ReleasedImage
+from synthgen.images import decode, decode_label, encode_label, read_bytes, read_header, sha256, turn
+from synthgen.types import BadSample, ClassIds, ClassInfo, ConfigError, Finding, Item, Labels, Sample, SourceIndex
+
+LABEL_SUFFIXES = frozenset({".png", ".bmp", ".tif", ".tiff"})
+
+
+class Masks(Dataset):
+    """`images` and `labels` name the two folders where their names are not the usual ones."""
+
+    looks_for: ClassVar[str] = "an image folder (images, imgs, …), a label folder (labels, masks, …) and classes.csv"
+    format: Literal["masks"] = "masks"
+    images: str | None = None
+    labels: str | None = None
+    classes: str = "classes.csv"
+
+    @classmethod
+    def recognises(cls, root: Path) -> str | None:
+        """As `Dataset`."""
+        images, labels = _find_folder(root, IMAGE_FOLDERS), _find_folder(root, LABEL_FOLDERS)
+        if images and labels and (root / "classes.csv").is_file():
+            return f"it has {images}/, {labels}/ and classes.csv"
+        return None
+
+    def index(self) -> SourceIndex:
+        """As `Dataset`; two images or two labels of one path stop the run, since a label would be a guess."""
+        listing = list_files(self.path)
+        images = self._folder("images", self.images, IMAGE_FOLDERS)
+        labels = self._folder("labels", self.labels, LABEL_FOLDERS)
+        image_of, label_of, other = {}, {}, []
+        for path in listing.files:
+            if path.startswith(f"{images}/") and is_image(path):
+                image_of[path] = _stem(path, images)
+            elif path.startswith(f"{labels}/") and PurePosixPath(path).suffix.lower() in LABEL_SUFFIXES:
+                label_of[path] = _stem(path, labels)
+            elif path != self.classes:
+                other.append(path)
+        if not image_of:
+            raise ConfigError(f"source.path: no images in {self.path / images}")
+        refuse_duplicates(image_of.values(), f"{self.path / images}: several images for one label")
+        refuse_duplicates(label_of.values(), f"{self.path / labels}: several labels for one image")
+        label_at = {stem: path for path, stem in label_of.items()}
+        items, findings = [], [*listing.findings, *not_released(other), *name_clashes(image_of)]
+        for path, stem in sorted(image_of.items()):
+            label = label_at.pop(stem, None)
+            split = split_of(PurePosixPath(stem).parts)
+            items.append(Item(path, self.path / path, self.path / label if label else None, split))
+            if label is None:
+                findings.append(Finding("label-missing", path, f"no label image {labels}/{stem}.*; quarantined"))
+        for stem, path in sorted(label_at.items()):
+            findings.append(Finding("image-missing", path, f"no image {images}/{stem}.*; the label is not released"))
+        findings += equal_images(items, self.path)
+        return SourceIndex(tuple(items), self._classes, tuple(findings))
+
+    def read(self, item: Item) -> Sample:
+        """As `Dataset`.
+
+        Raises:
+            BadSample: also `label-missing`, `mask-size-mismatch`, `class-unknown`, `class-ambiguous`.
+        """
+        data = read_bytes(item.image, self.path)
+        decoded = decode(data, item.id)
+        if item.label is None:
+            raise BadSample("label-missing", f"{item.id}: there is no label image for it")
+        raw = decode_label(read_bytes(item.label, self.path), str(item.label))
+        turned = _label_orientation(raw, decoded.orientation, decoded.stored_size, item)
+        mask = np.ascontiguousarray(turn(self._class_ids(raw, item), turned))
+        return Sample(item, decoded.image, Labels(self._classes, mask), sha256(data))
+
+    def write_release(self, released: Iterable[ReleasedImage], names: NameMap, out: Path) -> Mapping[str, int]:
+        """As `Dataset`; label images lose their metadata unless names are kept, and turn where their image did."""
+        count = 0
+        for one in released:
+            write_new(out, one.name, one.data)
+            if one.item.label is None:
+                raise ConfigError(f"{one.item.id}: can't be released without its label image")
+            label = one.item.label.relative_to(self.path).as_posix()
+            data = read_bytes(one.item.label, self.path)
+            orientation, size = read_header(one.item.image, self.path)
+            if orientation != 1:
+                orientation = _label_orientation(decode_label(data, label), orientation, size, one.item)
+            if orientation != 1 or not names.keep:
+                data = encode_label(data, orientation, label)
+            write_new(out, names.other(label, one.item, one.variant), data)
+            count += 1
+        write_new(out, self.classes, read_table(self.path / self.classes, self.path))
+        return {"images": count, "labels": count}
+
+    def _folder(self, key: str, given: str | None, usual: tuple[str, ...]) -> str:
+        if given is not None:
+            return safe_relative(given, f"source.{key}")
+        found = _find_folder(self.path, usual)
+        if found is None:
+            raise ConfigError(f"{self.path}: expected a folder named {', '.join(usual)}; name another as source.{key}")
+        return found
+
+    @cached_property
+    def _classes(self) -> tuple[ClassInfo, ...]:
+        path = self.path / safe_relative(self.classes, "source.classes")
+        if not path.is_file():
+            raise ConfigError(f"{path}: expected a class table with the columns id,name; name it as source.classes")
+        return parse_classes(decode_text(read_table(path, self.path, 1 << 20), str(path)), str(path))
+
+    def _class_ids(self, raw: NDArray[Any], item: Item) -> ClassIds:
+        """Stored ids or colours as ids of the table."""
+        if raw.ndim == 3:
+            return _colours_to_ids(raw, self._classes, item)
+        unknown = sorted({int(value) for value in np.unique(raw)} - {info.id for info in self._classes})
+        if unknown:
+            raise BadSample(
+                "class-unknown", f"{item.id}: its label image has {unknown[:10]}, which {self.classes} does not list"
+            )
+        return raw.astype(np.int32)
+
+
+def parse_classes(text: str, origin: str) -> tuple[ClassInfo, ...]:
+    """A class table: CSV with `id,name`, optional `r,g,b` (0 to 255, all or none) and `note` (`ignore`).
+
+    Raises:
+        ConfigError: a missing column, an id that is no number or stands twice, a colour out of range, no rows.
+    """
+    header, rows = parse_csv(text, origin)
+    if not {"id", "name"} <= set(header):
+        raise ConfigError(f"{origin}: expected the columns id,name[,r,g,b][,note], got {','.join(header)}")
+    classes = []
+    for number, row in enumerate(rows, start=2):
+        cells = [row.get(channel, "").strip() for channel in "rgb"]
+        try:
+            class_id = int(row["id"])
+            color = tuple(int(cell) for cell in cells) if any(cells) else None
+        except ValueError as error:
+            raise ConfigError(f"{origin}, row {number}: id, r, g and b are whole numbers: {error}") from error
+        if not 0 <= class_id < 1 << 16 or (color and not all(0 <= value <= 255 for value in color)):
+            raise ConfigError(f"{origin}, row {number}: id is 0 to 65535, r, g and b 0 to 255; got {class_id} {color}")
+        ignore = row.get("note", "").strip().lower() == "ignore"
+        rgb = (color[0], color[1], color[2]) if color else None
+        classes.append(ClassInfo(class_id, row["name"].strip(), rgb, ignore))
+    if not classes:
+        raise ConfigError(f"{origin}: no class in the table")
+    refuse_duplicates((info.id for info in classes), f"{origin}: ids that stand twice")
+    refuse_duplicates((info.name for info in classes), f"{origin}: names that stand twice")
+    return tuple(classes)
+
+
+def _find_folder(root: Path, usual: tuple[str, ...]) -> str | None:
+    """The first of the usual names that is a folder of `root`, in whatever case."""
+    there = {path.name.lower(): path.name for path in sorted(root.iterdir()) if path.is_dir()} if root.is_dir() else {}
+    return next((there[name.lower()] for name in usual if name.lower() in there), None)
+
+
+def _stem(path: str, folder: str) -> str:
+    return PurePosixPath(path).relative_to(folder).with_suffix("").as_posix()
+
+
+def _label_orientation(raw: NDArray[Any], orientation: int, stored_size: tuple[int, int], item: Item) -> int:
+    """By which orientation a label image is turned to fit its image as shown; 1 when it fits already."""
+    size = (raw.shape[1], raw.shape[0])
+    if size == stored_size:
+        return orientation
+    if orientation >= 5 and size == stored_size[::-1]:
+        return 1
+    raise BadSample(
+        "mask-size-mismatch",
+        f"{item.id}: the image is {stored_size[0]}x{stored_size[1]}, its label image {size[0]}x{size[1]}",
+    )
+
+
+def _colours_to_ids(raw: NDArray[Any], classes: tuple[ClassInfo, ...], item: Item) -> ClassIds:
+    """(height, width, 3) colours as class ids by the colours of the table."""
+    by_colour: dict[int, int] = {}
+    for info in classes:
+        if info.color is not None:
+            red, green, blue = info.color
+            by_colour.setdefault(red << 16 | green << 8 | blue, info.id)
+    packed = raw.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], dtype=np.int32)
+    colours, inverse = np.unique(packed, return_inverse=True)
+    unknown = [f"#{colour:06x}" for colour in colours.tolist() if colour not in by_colour]
+    if unknown:
+        raise BadSample("class-unknown", f"{item.id}: the class table has no colour {', '.join(unknown[:10])}")
+    if len(by_colour) < len({info.id for info in classes if info.color is not None}):
+        raise BadSample("class-ambiguous", f"{item.id}: a colour label image, but two classes share a colour")
+    ids = np.array([by_colour[colour] for colour in colours.tolist()], dtype=np.int32)
+    return ids[inverse].reshape(packed.shape)
