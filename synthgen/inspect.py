@@ -1,0 +1,179 @@
+"""Looking at configs and runs without running anything: what `check`, `status` and `export` print."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from synthgen.cli import compose
+from synthgen.config import RunConfig, dump_config
+from synthgen.launch import resolve, select_items
+from synthgen.plan import Plan
+from synthgen.rundir import open_run
+from synthgen.types import ConfigError
+from synthgen.weights import describe_weights, pin_reference, resolve_weights, verify_reference
+
+NO_SOURCE = "source={format: imagefolder, path: no-source-named}"
+
+
+def describe(config: Path | None, source: Path | None, assignments: list[str] | None, offline: bool) -> dict[str, Any]:
+    """Everything that `synthgen check` tells about a config.
+
+    With `offline` no hub is asked, no weights are opened, and a source that is not there is only told.
+
+    Raises:
+        ConfigError: the config can't run.
+    """
+    named = True
+    try:
+        resolved_config = compose(config, source, assignments)
+    except ConfigError as error:
+        if not offline or "names no source" not in str(error):
+            raise
+        named = False
+        resolved_config = compose(config, source, [NO_SOURCE, *(assignments or [])])
+    weights = [_weights_record(ref, offline) for ref in weight_references(resolved_config)]
+    there = named and resolved_config.source.path.is_dir()
+    if not there and not offline:
+        raise ConfigError(f"source.path: no folder {resolved_config.source.path}")
+    usable = there and not any(record["problem"] for record in weights)
+    resolved = resolve(resolved_config) if usable else None
+    count = None if resolved is None else len(resolved.items)
+    return {
+        "config": dump_config(resolved_config),
+        "run_id": None if resolved is None else resolved.run_id,
+        "source": _source_record(resolved_config, named, there, resolved),
+        "weights": weights,
+        "plan": _plan_lines(Plan(resolved_config.plan, resolved_config.seed), count),
+        "cost": _cost(resolved_config, count),
+    }
+
+
+def weight_references(config: RunConfig) -> list[str]:
+    """Every hub id or folder that the run loads, once, in order."""
+    components = [*config.detect, *config.extract, config.generate, *config.check]
+    return list(dict.fromkeys(ref for spec in components for ref in spec.weights()))
+
+
+def _weights_record(ref: str, offline: bool) -> dict[str, Any]:
+    try:
+        verify_reference(ref)
+    except ConfigError as error:
+        return {"ref": ref, "state": f"unusable: {error}", "digest": None, "licence": None, "problem": True}
+    if offline and "@" in ref:
+        return {"ref": ref, "state": "pinned", "digest": ref.partition("@")[2], "licence": None, "problem": False}
+    resolve_weights(ref)
+    info = describe_weights(ref)
+    return {
+        "ref": ref,
+        "state": f"sha256 {info.digest[:16]}",
+        "digest": info.digest,
+        "licence": info.licence,
+        "problem": False,
+    }
+
+
+def _source_record(config: RunConfig, named: bool, there: bool, resolved: Any) -> dict[str, Any]:
+    if not named:
+        return {"text": "(none named; give --source DIR)", "findings": []}
+    if not there:
+        return {"text": f"{config.source.path} (not there)", "findings": []}
+    if resolved is None:
+        return {"text": f"{config.source.path} (format {config.source.format})", "findings": []}
+    codes = Counter(finding.code for finding in resolved.index.findings)
+    text = f"{config.source.path} (format {config.source.format}): {len(resolved.items)} images"
+    return {"text": text, "findings": [f"{count} × {code}" for code, count in sorted(codes.items())]}
+
+
+def _plan_lines(plan: Plan, count: int | None) -> list[str]:
+    lines = [f"prompts {plan.spec.prompts}: {plan.file.template}"]
+    for factor, levels in plan.file.factors.items():
+        total = sum(level.share for level in levels.values())
+        shares = ", ".join(f"{name} {level.share / total:.0%}" for name, level in levels.items())
+        fixed = f" (fixed at {plan.spec.fix[factor]})" if factor in plan.spec.fix else ""
+        lines.append(f"factor {factor}: {shares}{fixed}")
+    lines.append(
+        f"variants {plan.spec.variants}" + ("" if count is None else f" → {count * plan.spec.variants} outputs")
+    )
+    return lines
+
+
+def _cost(config: RunConfig, count: int | None) -> str:
+    steps = getattr(config.generate, "steps", 0)
+    batch = config.generate.batch_size
+    if count is None:
+        return f"{steps} denoising steps an output, in batches of {batch}"
+    outputs = count * config.plan.variants
+    batches = -(-outputs // batch)
+    return (
+        f"{outputs} outputs × {steps} steps = {batches} batches or more; at most {config.attempts} attempts an output"
+    )
+
+
+def pin_config(path: Path) -> str:
+    """Write the hub's present commits into a config wherever a model is not pinned; comments stay.
+
+    Raises:
+        ConfigError: the hub can't be asked.
+    """
+    config = compose(path, None, [NO_SOURCE])
+    text = path.read_text(encoding="utf-8")
+    pinned = 0
+    for ref in weight_references(config):
+        try:
+            verify_reference(ref)
+        except ConfigError:
+            text = text.replace(ref, pin_reference(ref))
+            pinned += 1
+    path.write_text(text, encoding="utf-8")
+    return f"{path}: {pinned} reference(s) pinned"
+
+
+def run_status(path: Path) -> dict[str, Any]:
+    """How far a run is.
+
+    Raises:
+        SynthgenError: `path` is no run folder.
+    """
+    run = open_run(path)
+    config = run.config()
+    store = run.store
+    shards = store.shards()
+    done = [shard for shard in shards if store.done(shard)]
+    times = sorted((store.ledgers / f"{shard.name}.parquet").stat().st_mtime for shard in done)
+    verdicts = Counter((row.verdict, row.code) for row in store.rows())
+    accepted = verdicts.pop(("accepted", ""), 0)
+    outputs = sum(len(shard.ids) for shard in shards) * config.plan.variants
+    seen = sum(len(shard.ids) for shard in done) * config.plan.variants
+    rate = (seen - seen / len(done)) / (times[-1] - times[0]) if len(done) > 1 and times[-1] > times[0] else 0.0
+    return {
+        "run_id": run.run_id(),
+        "name": config.name,
+        "shards": len(shards),
+        "shards_done": len(done),
+        "outputs": outputs,
+        "accepted": accepted,
+        "quarantined": {code: count for (_, code), count in verdicts.items()},
+        "rate": rate,
+        "seconds_left": (outputs - seen) / rate if rate else 0.0,
+        "released": run.release.is_dir(),
+    }
+
+
+def export_run(path: Path, out: Path) -> dict[str, int]:
+    """Write the replacement dataset of a run to a new folder `out`.
+
+    Raises:
+        SynthgenError: no run there, shards missing, or `out` exists.
+    """
+    run = open_run(path)
+    if out.exists():
+        raise ConfigError(f"{out}: exists already; choose a folder that does not")
+    left = run.store.pending()
+    if left:
+        raise ConfigError(f"{path}: {len(left)} shard(s) are not done; run it to the end first")
+    config = run.config()
+    items = {item.id: item for item in select_items(config.source)[1]}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    return run.export(config.source, items, out, run.names(config))

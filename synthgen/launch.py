@@ -1,0 +1,250 @@
+"""Launchers: one process, or the ranks of `accelerate launch`. All of them run `pipeline.process_shard`.
+
+Rank 0 alone claims the run folder, cuts the shards and writes the release. It tells the others what is left; each takes
+every n-th shard. There is no other communication, so uneven work cannot hang a rank until the end.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from synthgen.config import RunConfig, run_id
+from synthgen.datasets.base import Dataset
+from synthgen.pipeline import Job, process_shard
+from synthgen.plan import Plan
+from synthgen.prepare import Preparer
+from synthgen.rundir import RunDir
+from synthgen.types import ConfigError, Item, Row, SourceIndex
+from synthgen.weights import digest_weights
+
+
+@dataclass(frozen=True, eq=False)
+class Resolved:
+    """A config with everything that it names looked up: what a run needs to know before work starts."""
+
+    config: RunConfig
+    index: SourceIndex
+    items: dict[str, Item]
+    plan: Plan
+    digests: dict[str, str]
+    run_id: str
+
+    @property
+    def outputs(self) -> int:
+        """How many outputs the run is to make."""
+        return len(self.items) * self.config.plan.variants
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run came to."""
+
+    root: Path
+    run_id: str
+    accepted: int
+    quarantined: dict[str, int]
+    released: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Rank:
+    """This process among those of the run."""
+
+    index: int = 0
+    count: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this is rank 0, which alone claims, cuts and exports."""
+        return self.index == 0
+
+
+def resolve(config: RunConfig) -> Resolved:
+    """Look everything up and refuse what can't work, before anything is loaded or written.
+
+    Raises:
+        ConfigError: an empty source, a class without a palette entry, a missing or unpinned model.
+    """
+    index, chosen = select_items(config.source)
+    for labelled in (*config.detect, *config.extract):
+        labelled.check_classes(index.classes)
+    plan = Plan(config.plan, config.seed)
+    components = [*config.detect, *config.extract, config.generate, *config.check]
+    digests = {f"weights {ref}": digest_weights(ref) for spec in components for ref in spec.weights()}
+    digests |= {"source": digest_index(index, chosen), "prompts": plan.digest}
+    items = {item.id: item for item in chosen}
+    return Resolved(config, index, items, plan, digests, run_id(config, digests))
+
+
+def select_items(source: Dataset) -> tuple[SourceIndex, tuple[Item, ...]]:
+    """The source's index and those of its items that `source.splits` and `source.limit` leave.
+
+    Raises:
+        ConfigError: none are left.
+    """
+    index = source.index()
+    if not index.items:
+        raise ConfigError(f"source.path: {source.path} holds no images that format {source.format} can read")
+    items = index.items
+    if source.splits is not None:
+        items = tuple(item for item in items if item.split in source.splits)
+        if not items:
+            there = sorted({str(item.split) for item in index.items})
+            raise ConfigError(f"source.splits: {list(source.splits)} leaves no image; the splits are {there}")
+    return index, items[: source.limit]
+
+
+def digest_index(index: SourceIndex, items: tuple[Item, ...]) -> str:
+    """SHA-256 over the ids, sizes in bytes and splits of all items and the class table.
+
+    Contents are not read here (that would read the whole source twice); each ledger row has its image's digest.
+    """
+    digest = hashlib.sha256()
+    for item in items:
+        label = item.label.stat().st_size if item.label is not None and item.label.is_file() else -1
+        size = item.image.stat().st_size if item.image.is_file() else -1
+        digest.update(json.dumps([item.id, item.split, size, label]).encode())
+    digest.update(json.dumps([[info.id, info.name, info.ignore] for info in index.classes]).encode())
+    return digest.hexdigest()
+
+
+def pick_device(wanted: str, rank: Rank) -> str:
+    """`auto`, `cpu`, `cuda` or `mps` to a torch device string; ranks spread over the GPUs of their machine.
+
+    Raises:
+        ConfigError: the device is not there.
+    """
+    import torch
+
+    if wanted == "auto":
+        wanted = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if wanted == "cuda" and torch.cuda.is_available():
+        local = int(os.environ.get("LOCAL_RANK", rank.index))
+        return f"cuda:{local % torch.cuda.device_count()}"
+    if wanted.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigError(f"device: {wanted}, but torch sees no GPU; set device: cpu or auto")
+    return wanted
+
+
+def load_job(resolved: Resolved, run: RunDir, rank: Rank, on_row: Callable[[Row], None]) -> Job:
+    """Load every model of the run onto this rank's device."""
+    import torch
+
+    config = resolved.config
+    device = pick_device(config.device, rank)
+    torch.set_num_threads(config.threads)
+    torch.backends.cudnn.benchmark = False
+    return Job(
+        config=config,
+        items=resolved.items,
+        plan=resolved.plan,
+        preparer=Preparer(config, config.source, device),
+        generate=config.generate.load(device),
+        checks=[check.load(device) for check in config.check],
+        store=run.store,
+        on_row=on_row,
+    )
+
+
+@contextmanager
+def ranks() -> Iterator[tuple[Rank, Callable[[Any], Any]]]:
+    """This process's rank and a function that hands rank 0's value to all, waiting for all to call it."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield Rank(), lambda value: value
+        return
+    from accelerate import PartialState
+    from accelerate.utils import broadcast_object_list
+
+    state = PartialState(timeout=timedelta(days=30), cpu=os.environ.get("ACCELERATE_USE_CPU") == "true")
+
+    def share(value: Any) -> Any:
+        state.wait_for_everyone()
+        box = [value]
+        broadcast_object_list(box)
+        return box[0]
+
+    yield Rank(state.process_index, state.num_processes), share
+    state.destroy_process_group()
+
+
+def launch(
+    resolved: Resolved, root: Path, on_start: Callable[[int, Rank], None], on_row: Callable[[Row], None]
+) -> Summary | None:
+    """Run, or go on with a run, in `root`; returns the summary on rank 0, None on the others.
+
+    `on_start` hears how many outputs this rank still has to make; `on_row` hears every finished one.
+
+    Raises:
+        ConfigError: the folder is taken, unwritable, or holds another run.
+    """
+    run = RunDir(root)
+    config = resolved.config
+    with ranks() as (rank, share):
+        problem = None
+        pending = None
+        with run.lock(config.execution.lock_timeout) if rank.first else nullcontext():
+            if rank.first:
+                try:
+                    run.claim(config, resolved.run_id, resolved.digests)
+                    run.store.remove_partials()
+                    run.store.plan(sorted(resolved.items), config.execution.shard_size)
+                    pending = run.store.pending()
+                except ConfigError as error:
+                    problem = error
+            problem, pending = share((problem, pending))
+            if problem is not None:
+                raise problem
+            mine = pending[rank.index :: rank.count]
+            on_start(sum(len(shard.ids) for shard in mine) * config.plan.variants, rank)
+            if mine:
+                job = load_job(resolved, run, rank, on_row)
+                for shard in mine:
+                    process_shard(job, shard)
+            share("done")
+            if not rank.first:
+                return None
+            if not pending and run.release.is_dir():
+                return summarize(run)
+            return finish_run(resolved, run)
+
+
+def wait_for_shards(run: RunDir, patience: float = 60.0) -> None:
+    """See that every shard is there; a shared folder may show another machine's files a little late.
+
+    Raises:
+        ConfigError: shards are missing after `patience` seconds.
+    """
+    deadline = time.monotonic() + patience
+    while left := run.store.pending():
+        if time.monotonic() > deadline:
+            raise ConfigError(f"{run.root}: {len(left)} shard(s) are not done; run the same command again to go on")
+        time.sleep(0.2)
+
+
+def finish_run(resolved: Resolved, run: RunDir) -> Summary:
+    """Join the ledgers and write the release."""
+    wait_for_shards(run)
+    run.store.write_whole_ledger()
+    released = run.export(resolved.config.source, resolved.items, run.release, run.names(resolved.config))
+    return summarize(run, released)
+
+
+def summarize(run: RunDir, released: dict[str, int] | None = None) -> Summary:
+    """Count the rows of a run by verdict and code."""
+    accepted = 0
+    quarantined: dict[str, int] = {}
+    for row in run.store.rows():
+        if row.verdict == "accepted":
+            accepted += 1
+        else:
+            quarantined[row.code] = quarantined.get(row.code, 0) + 1
+    return Summary(run.root, run.run_id(), accepted, quarantined, released or {})

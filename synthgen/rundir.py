@@ -1,0 +1,191 @@
+"""A run's folder: what is in it, whether it may be resumed, and the release that leaves it.
+
+run.yaml   the resolved config          release/  the replacement dataset, in the source's layout
+private/   shards, ledger, key, maps    report/   what may be read by everyone who gets the release
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+
+from synthgen.config import RunConfig, config_identity, dump_config, load_yaml, parse_config
+from synthgen.datasets.base import Dataset, ReleasedImage
+from synthgen.names import Names, load_or_create_key
+from synthgen.shards import ShardStore, sync_folder, write_atomic
+from synthgen.types import ConfigError, Item, SynthgenError
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """Paths of one run."""
+
+    root: Path
+
+    @property
+    def private(self) -> Path:
+        """What never leaves: shards, ledger, key, control maps."""
+        return self.root / "private"
+
+    @property
+    def release(self) -> Path:
+        """The replacement dataset."""
+        return self.root / "release"
+
+    @property
+    def report(self) -> Path:
+        """What may be read by everyone who gets the release."""
+        return self.root / "report"
+
+    @property
+    def config_file(self) -> Path:
+        """The resolved config that made the run."""
+        return self.root / "run.yaml"
+
+    @property
+    def store(self) -> ShardStore:
+        """The shards of the run."""
+        return ShardStore(self.private)
+
+    def config(self) -> RunConfig:
+        """The config that made this run.
+
+        Raises:
+            ConfigError: this is no run folder.
+        """
+        if not self.config_file.is_file():
+            raise ConfigError(f"{self.root}: not a run folder (there is no run.yaml)")
+        return parse_config(load_yaml(self.config_file), str(self.config_file))
+
+    def run_id(self) -> str:
+        """The id of the run that lies here."""
+        return str(json.loads((self.private / "run.json").read_text())["run_id"])
+
+    @contextmanager
+    def lock(self, timeout: float) -> Iterator[None]:
+        """Hold the folder against other runs.
+
+        Raises:
+            ConfigError: another process holds it.
+        """
+        self.make_folders()
+        lock = FileLock(self.private / "lock", timeout=timeout, mode=0o600)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise ConfigError(
+                f"{self.root}: another process is writing this run; wait for it, or choose another --out"
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def make_folders(self) -> None:
+        """Make the folder and its private part (mode 0700).
+
+        Raises:
+            ConfigError: it can't be written.
+        """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            self.private.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"{self.root}: can't be written ({error.strerror}); choose another --out") from error
+
+    def claim(self, config: RunConfig, run_id: str, digests: Mapping[str, str]) -> None:
+        """Begin a run here, or see that the one that lies here is the same; nothing done yet may be begun anew.
+
+        Raises:
+            ConfigError: another config or other inputs made what lies here; the message lists the differences.
+        """
+        record = {"run_id": run_id, "config": config_identity(config), "digests": dict(digests)}
+        path = self.private / "run.json"
+        before = json.loads(path.read_text()) if path.exists() else None
+        if before is None:
+            others = [entry.name for entry in self.root.iterdir() if entry.name != "private"]
+            if others:
+                listed = ", ".join(sorted(others)[:3])
+                raise ConfigError(f"{self.root}: holds other files ({listed}); choose an empty --out")
+        if before is None or not any(self.store.ledgers.glob("*.parquet")):
+            (self.private / "shards.json").unlink(missing_ok=True)
+            write_atomic(path, json.dumps(record, indent=1, sort_keys=True).encode())
+            write_atomic(self.config_file, dump_config(config).encode())
+            return
+        if before["run_id"] == run_id:
+            return
+        changes = [*differences(before["config"], json.loads(json.dumps(record["config"])), "")]
+        changes += differences(before["digests"], record["digests"], "inputs")
+        listed = "\n  ".join(changes[:20])
+        raise ConfigError(
+            f"{self.root}: was begun as run {before['run_id']}, this config is run {run_id}:\n  {listed}\n"
+            "Take the change back to resume it, or choose another --out."
+        )
+
+    def export(self, dataset: Dataset, items: Mapping[str, Item], out: Path, names: Names) -> dict[str, int]:
+        """Write the replacement dataset to `out` from the committed shards; `out` appears whole or not at all."""
+        partial = out.with_name(f".{out.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        counts = dict(dataset.write_release(self._released(items, names), names, partial))
+        if out.exists():
+            old = out.with_name(f".{out.name}.old")
+            shutil.rmtree(old, ignore_errors=True)
+            os.replace(out, old)
+            os.replace(partial, out)
+            shutil.rmtree(old)
+        else:
+            os.replace(partial, out)
+        sync_folder(out.parent)
+        return counts
+
+    def names(self, config: RunConfig) -> Names:
+        """The names of this run's release; makes the key if there is none yet."""
+        return Names(config.names, load_or_create_key(self.private / "key"))
+
+    def _released(self, items: Mapping[str, Item], names: Names) -> Iterator[ReleasedImage]:
+        store = self.store
+        for shard in store.shards():
+            if not store.done(shard):
+                continue
+            for image in store.stored_images(shard):
+                item = items[image.sample_id]
+                yield ReleasedImage(item, image.variant, names.image(item, image.variant), image.data)
+
+
+def differences(before: Any, after: Any, path: str) -> list[str]:
+    """The keys at which two JSON values differ, as `key: before → after`."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        keys = sorted(before.keys() | after.keys())
+        return [
+            line for key in keys for line in differences(before.get(key), after.get(key), f"{path}.{key}".strip("."))
+        ]
+    if before == after:
+        return []
+    return [f"{path}: {_short(before)} → {_short(after)}"]
+
+
+def _short(value: Any) -> str:
+    text = yaml.safe_dump(value, default_flow_style=True).removesuffix("...\n").strip()
+    return text if len(text) <= 120 else text[:117] + "…"
+
+
+def open_run(path: Path) -> RunDir:
+    """An existing run folder.
+
+    Raises:
+        SynthgenError: it is none.
+    """
+    run = RunDir(path)
+    if not run.config_file.is_file() or not (run.private / "run.json").is_file():
+        raise SynthgenError(f"{path}: not a run folder (it should hold run.yaml and private/run.json)")
+    return run

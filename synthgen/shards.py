@@ -1,0 +1,225 @@
+"""Work units and what they leave behind: the crash-safe part of a run.
+
+Work is cut by sample id once, at the start, and the cut is stored: the number of ranks never changes it. A shard writes
+its images and control maps to temporary names, syncs and renames them, and writes its ledger last; a shard with a
+ledger is done, one without is redone, and redoing one is harmless.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from synthgen.types import ConfigError, Row
+
+_JSON_FIELDS = ("factors", "scores", "regions")
+LEDGER_SCHEMA = pa.schema([(field.name, pa.int64() if field.type == "int" else pa.string()) for field in fields(Row)])
+IMAGES_SCHEMA = pa.schema([("sample_id", pa.string()), ("variant", pa.int64()), ("image", pa.binary())])
+CONTROLS_SCHEMA = pa.schema([("sample_id", pa.string()), ("kind", pa.string()), ("image", pa.binary())])
+ROWS_PER_GROUP = 16
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A unit of work: some sample ids, under a name made of its place and its content."""
+
+    name: str
+    ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """An accepted output as it lies in a shard: the encoded file's bytes."""
+
+    sample_id: str
+    variant: int
+    data: bytes
+
+
+def cut_shards(ids: Sequence[str], size: int) -> list[Shard]:
+    """Cut sorted sample ids into shards of at most `size`."""
+    ordered = sorted(ids)
+    shards = []
+    for start in range(0, len(ordered), size):
+        part = tuple(ordered[start : start + size])
+        digest = hashlib.sha256("\n".join(part).encode()).hexdigest()[:10]
+        shards.append(Shard(f"{start // size:05d}-{digest}", part))
+    return shards
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a file so that it is either whole or not there, also after a power cut."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with partial.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in `folder` durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class ShardStore:
+    """The `private/` folder of a run as far as shards go."""
+
+    def __init__(self, private: Path) -> None:
+        self.private = private
+        self.images = private / "shards"
+        self.controls = private / "controls"
+        self.ledgers = private / "ledger"
+
+    def plan(self, ids: Sequence[str], size: int) -> list[Shard]:
+        """The cut of this run: the stored one if there is one, else a new one, stored."""
+        path = self.private / "shards.json"
+        if not path.exists():
+            shards = cut_shards(ids, size)
+            write_atomic(path, json.dumps({shard.name: shard.ids for shard in shards}, indent=0).encode())
+        return self.shards()
+
+    def shards(self) -> list[Shard]:
+        """The stored cut, in order.
+
+        Raises:
+            ConfigError: this folder holds no run.
+        """
+        path = self.private / "shards.json"
+        if not path.exists():
+            raise ConfigError(f"{self.private.parent}: no run here (there is no private/shards.json)")
+        return [Shard(name, tuple(ids)) for name, ids in json.loads(path.read_text()).items()]
+
+    def done(self, shard: Shard) -> bool:
+        """Whether the shard's ledger is there; it is written last."""
+        return (self.ledgers / f"{shard.name}.parquet").exists()
+
+    def pending(self) -> list[Shard]:
+        """What is left, in order."""
+        return [shard for shard in self.shards() if not self.done(shard)]
+
+    def remove_partials(self) -> None:
+        """Delete what killed processes left half-written. Call it only while holding the run's lock."""
+        for folder in (self.images, self.controls, self.ledgers):
+            for partial in folder.glob(".*.tmp"):
+                partial.unlink(missing_ok=True)
+
+    def rows(self) -> Iterator[Row]:
+        """All ledger rows of the shards that are done, in order of shard, sample and variant."""
+        for shard in self.shards():
+            if self.done(shard):
+                yield from read_ledger(self.ledgers / f"{shard.name}.parquet")
+
+    def stored_images(self, shard: Shard) -> Iterator[StoredImage]:
+        """The accepted outputs of a finished shard in order of sample and variant."""
+        table = pq.read_table(self.images / f"{shard.name}.parquet", memory_map=True)
+        order = pc.sort_indices(table, sort_keys=[("sample_id", "ascending"), ("variant", "ascending")])
+        for place in order.to_pylist():
+            row = table.slice(place, 1).to_pylist()[0]
+            yield StoredImage(row["sample_id"], row["variant"], row["image"])
+
+    def write_whole_ledger(self) -> Path:
+        """Join the ledgers of all shards into `private/ledger.parquet`."""
+        path = self.private / "ledger.parquet"
+        partial = path.with_name(f".{path.name}.tmp")
+        with pq.ParquetWriter(partial, LEDGER_SCHEMA) as writer:
+            for shard in self.shards():
+                writer.write_table(pq.read_table(self.ledgers / f"{shard.name}.parquet"))
+        os.replace(partial, path)
+        return path
+
+
+class ShardWriter:
+    """Streams one shard to disk; nothing is visible before `commit`."""
+
+    def __init__(self, store: ShardStore, shard: Shard) -> None:
+        self._rows: list[Row] = []
+        self._final: list[tuple[Path, Path]] = []
+        self._buffers: dict[str, list[Mapping[str, Any]]] = {"images": [], "controls": []}
+        self._store = store
+        self._shard = shard
+        self._writers = {
+            "images": self._open(store.images, IMAGES_SCHEMA),
+            "controls": self._open(store.controls, CONTROLS_SCHEMA),
+        }
+
+    def _open(self, folder: Path, schema: pa.Schema) -> pq.ParquetWriter:
+        folder.mkdir(parents=True, exist_ok=True)
+        final = folder / f"{self._shard.name}.parquet"
+        partial = folder / f".{self._shard.name}.{os.getpid()}.tmp"
+        self._final.append((partial, final))
+        return pq.ParquetWriter(partial, schema, compression="none")
+
+    def add_row(self, row: Row) -> None:
+        """Note what became of one (sample, variant)."""
+        self._rows.append(row)
+
+    def add_image(self, image: StoredImage) -> None:
+        """Store one accepted output."""
+        self._add("images", {"sample_id": image.sample_id, "variant": image.variant, "image": image.data})
+
+    def add_control(self, sample_id: str, kind: str, png: bytes) -> None:
+        """Store one protected control map (PNG). Private."""
+        self._add("controls", {"sample_id": sample_id, "kind": kind, "image": png})
+
+    def _add(self, name: str, record: Mapping[str, Any]) -> None:
+        self._buffers[name].append(record)
+        if len(self._buffers[name]) >= ROWS_PER_GROUP:
+            self._flush(name)
+
+    def _flush(self, name: str) -> None:
+        if self._buffers[name]:
+            writer = self._writers[name]
+            writer.write_table(pa.Table.from_pylist(self._buffers[name], schema=writer.schema))
+            self._buffers[name] = []
+
+    def commit(self) -> None:
+        """Make the shard visible: images and maps first, the ledger last."""
+        for name, writer in self._writers.items():
+            self._flush(name)
+            writer.close()
+        for partial, final in self._final:
+            with partial.open("rb") as file:
+                os.fsync(file.fileno())
+            os.replace(partial, final)
+            sync_folder(final.parent)
+        write_ledger(self._store.ledgers / f"{self._shard.name}.parquet", self._rows)
+
+    def discard(self) -> None:
+        """Drop everything that has not been committed."""
+        for writer in self._writers.values():
+            writer.close()
+        for partial, _ in self._final:
+            partial.unlink(missing_ok=True)
+
+
+def write_ledger(path: Path, rows: Sequence[Row]) -> None:
+    """Write rows as Parquet, atomically, in order of sample and variant."""
+    records = []
+    for row in sorted(rows, key=lambda row: (row.sample_id, row.variant)):
+        record = row.to_record()
+        records.append(record | {name: json.dumps(dict(record[name]), sort_keys=True) for name in _JSON_FIELDS})
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist(records, schema=LEDGER_SCHEMA), sink)
+    write_atomic(path, sink.getvalue().to_pybytes())
+
+
+def read_ledger(path: Path) -> Iterator[Row]:
+    """The rows of one ledger file."""
+    for record in pq.read_table(path).to_pylist():
+        yield Row(**(record | {name: json.loads(record[name]) for name in _JSON_FIELDS}))
