@@ -6,6 +6,7 @@ index, the prompt file, and the weights. Two runs with one id give the same byte
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from pathlib import Path
@@ -25,6 +26,7 @@ from synthgen.protectors.base import Protector
 from synthgen.types import ConfigError
 
 MAX_YAML_BYTES = 1 << 20
+MAX_YAML_DEPTH = 32
 
 
 def _components(family: str, base: type, tag: str = "kind") -> Any:
@@ -90,6 +92,10 @@ class RunConfig(BaseModel):
         missing = [kind for kind in self.generate.map_kinds() if kind not in extracted]
         if missing:
             raise ValueError(f"generate needs the control maps {missing}; add them under extract (there: {extracted})")
+        if self.mode == "people" and not (self.detect and any(spec.kind == "canvas" for spec in self.protect)):
+            raise ValueError(
+                "mode: people needs a detector under detect, and canvas under protect to remove the people"
+            )
         if self.names == "keep" and self.plan.variants > 1:
             raise ValueError("names: keep needs plan.variants: 1 (several outputs can't share one name); use pseudonym")
         return self
@@ -106,14 +112,39 @@ def load_yaml(path: Path) -> dict[str, Any]:
         if size > MAX_YAML_BYTES:
             raise ConfigError(f"{path}: {size} bytes; a config has at most {MAX_YAML_BYTES}")
         text = path.read_text(encoding="utf-8")
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
-            raise ConfigError(f"{path}: YAML aliases (*name) are not accepted; write the value out")
+        _refuse_bombs(text, path)
+        _refuse_duplicates(yaml.compose(text, Loader=yaml.SafeLoader), path)
         value = yaml.safe_load(text)
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         raise ConfigError(f"{path}: can't be read as YAML: {error}") from error
     if not isinstance(value, dict):
         raise ConfigError(f"{path}: expected a mapping of keys, got {type(value).__name__}")
     return value
+
+
+def _refuse_bombs(text: str, path: Path) -> None:
+    """Read the events one by one, so that nothing is built of what is refused."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            raise ConfigError(f"{path}: YAML aliases (*name) are not accepted; write the value out")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_YAML_DEPTH:
+            raise ConfigError(f"{path}: nested deeper than {MAX_YAML_DEPTH}; no key of a config lies that deep")
+
+
+def _refuse_duplicates(node: yaml.Node | None, path: Path) -> None:
+    if isinstance(node, yaml.MappingNode):
+        seen = set()
+        for key, value in node.value:
+            if key.value in seen:
+                raise ConfigError(f"{path}: the key {key.value!r} stands twice (line {key.start_mark.line + 1})")
+            if isinstance(key, yaml.ScalarNode):
+                seen.add(key.value)
+            _refuse_duplicates(value, path)
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            _refuse_duplicates(value, path)
 
 
 def set_key(config: dict[str, Any], assignment: str) -> dict[str, Any]:
@@ -129,13 +160,13 @@ def set_key(config: dict[str, Any], assignment: str) -> dict[str, Any]:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"--set {assignment}: the value is not YAML: {error}") from error
-    result: dict[str, Any] = json.loads(json.dumps(config))
+    result = copy.deepcopy(config)
     node: Any = result
     keys = path.split(".")
     for depth, key in enumerate(keys):
         last = depth == len(keys) - 1
         if isinstance(node, list):
-            if not key.isdigit() or int(key) >= len(node):
+            if not key.isdecimal() or int(key) >= len(node):
                 raise ConfigError(f"--set {assignment}: {key!r} is not an index of a list of {len(node)}")
             if last:
                 node[int(key)] = value
@@ -145,7 +176,9 @@ def set_key(config: dict[str, Any], assignment: str) -> dict[str, Any]:
             if last:
                 node[key] = value
             else:
-                node = node.setdefault(key, {})
+                if node.get(key) is None:
+                    node[key] = {}
+                node = node[key]
         else:
             raise ConfigError(f"--set {assignment}: {'.'.join(keys[:depth])} holds a plain value, not keys")
     return result

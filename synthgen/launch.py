@@ -23,6 +23,7 @@ from synthgen.pipeline import Job, process_shard
 from synthgen.plan import Plan
 from synthgen.prepare import Preparer
 from synthgen.rundir import RunDir
+from synthgen.shards import write_atomic
 from synthgen.types import ConfigError, Item, Row, SourceIndex
 from synthgen.weights import digest_weights
 
@@ -113,7 +114,7 @@ def digest_index(index: SourceIndex, items: tuple[Item, ...]) -> str:
         label = item.label.stat().st_size if item.label is not None and item.label.is_file() else -1
         size = item.image.stat().st_size if item.image.is_file() else -1
         digest.update(json.dumps([item.id, item.split, size, label]).encode())
-    digest.update(json.dumps([[info.id, info.name, info.ignore] for info in index.classes]).encode())
+    digest.update(json.dumps([[info.id, info.name, info.color, info.ignore] for info in index.classes]).encode())
     return digest.hexdigest()
 
 
@@ -161,10 +162,13 @@ def ranks() -> Iterator[tuple[Rank, Callable[[Any], Any]]]:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield Rank(), lambda value: value
         return
+    import torch
     from accelerate import PartialState
     from accelerate.utils import broadcast_object_list
 
-    state = PartialState(timeout=timedelta(days=30), cpu=os.environ.get("ACCELERATE_USE_CPU") == "true")
+    # Without a GPU accelerate must be told so, or it takes every rank for the only one.
+    on_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() == "true" or not torch.cuda.is_available()
+    state = PartialState(timeout=timedelta(days=30), cpu=on_cpu)
 
     def share(value: Any) -> Any:
         state.wait_for_everyone()
@@ -235,7 +239,21 @@ def finish_run(resolved: Resolved, run: RunDir) -> Summary:
     wait_for_shards(run)
     run.store.write_whole_ledger()
     released = run.export(resolved.config.source, resolved.items, run.release, run.names(resolved.config))
-    return summarize(run, released)
+    summary = summarize(run, released)
+    write_atomic(run.report / "report.json", json.dumps(release_report(summary), indent=1).encode())
+    return summary
+
+
+def release_report(summary: Summary) -> dict[str, Any]:
+    """What everyone who gets the release may know of the run: counts, no ids. Nothing unmeasured is called safe."""
+    return {
+        "run_id": summary.run_id,
+        "verdict": "insufficient",
+        "reason": "no attack has been run on this release, so nothing is known about who could be recognised in it",
+        "accepted": summary.accepted,
+        "quarantined": summary.quarantined,
+        "released": summary.released,
+    }
 
 
 def summarize(run: RunDir, released: dict[str, int] | None = None) -> Summary:

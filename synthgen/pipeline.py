@@ -181,17 +181,17 @@ def finish(job: Job, task: Task, image: Image) -> Outcome:
     sample = task.prepared.sample
     output = restore(task.prepared, image, job.config.mode)
     generated = Generated(output, task.recipe)
-    scores = [check(sample, task.prepared.controls, generated) for check in job.checks]
+    try:
+        scores = [check(sample, task.prepared.controls, generated) for check in job.checks]
+    except BadSample as bad:
+        return Outcome(_row(task, (), "", bad.code, bad.message))
     failed = next((score for score in scores if score.passed is not True), None)
     if failed is not None and task.recipe.attempt + 1 < job.config.attempts:
         recipe = job.plan.recipe(sample.item.id, task.recipe.variant, task.recipe.attempt + 1)
         return Outcome(retry=Task(task.prepared, recipe))
     if failed is not None:
         return Outcome(_row(task, scores, "", f"check-{failed.check}", failed.message))
-    try:
-        data = encode_image(output, PurePosixPath(sample.item.id).suffix)
-    except BadSample as bad:
-        return Outcome(_row(task, scores, "", bad.code, bad.message))
+    data = encode_image(output, PurePosixPath(sample.item.id).suffix)
     row = _row(task, scores, hashlib.sha256(data).hexdigest(), "", "")
     return Outcome(row, StoredImage(sample.item.id, task.recipe.variant, data))
 

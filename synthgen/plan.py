@@ -45,6 +45,10 @@ class PromptFile(BaseModel):
         unknown = sorted(fields - set(self.factors))
         if unknown:
             raise ValueError(f"the template names {unknown}, which are no factors (there: {sorted(self.factors)})")
+        try:
+            self.template.format(**dict.fromkeys(self.factors, ""))
+        except (ValueError, LookupError, AttributeError) as error:
+            raise ValueError(f"the template can't be filled in: {error}; write {{factor}} and nothing more") from error
         empty = [name for name, levels in self.factors.items() if sum(level.share for level in levels.values()) <= 0]
         if empty:
             raise ValueError(f"factors {empty} have no level with a share above 0")
@@ -90,7 +94,7 @@ class Plan:
         self.digest = hashlib.sha256(text).hexdigest()
         try:
             self.file = PromptFile.model_validate(yaml.safe_load(text))
-        except (ValidationError, yaml.YAMLError) as error:
+        except (ValidationError, yaml.YAMLError, RecursionError) as error:
             raise ConfigError(f"{path}: not a prompt file: {error}") from error
         for factor, level in spec.fix.items():
             if factor not in self.file.factors:
@@ -119,5 +123,5 @@ class Plan:
         levels = self.file.factors[factor]
         seed = derive_seed(self.run_seed, sample_id, variant, 0, f"factor:{factor}")
         shares = np.cumsum([level.share for level in levels.values()])
-        place = seed / 2**63 * shares[-1]
+        place = (seed >> 10) / 2**53 * shares[-1]
         return list(levels)[int(np.searchsorted(shares, place, side="right"))]

@@ -94,8 +94,13 @@ class RunDir:
         """Make the folder and its private part (mode 0700).
 
         Raises:
-            ConfigError: it can't be written.
+            ConfigError: it can't be written, or it holds other files and no run.
         """
+        if self.root.is_dir() and not (self.private / "run.json").exists():
+            others = [entry.name for entry in self.root.iterdir() if entry.name != "private"]
+            if others:
+                listed = ", ".join(sorted(others)[:3])
+                raise ConfigError(f"{self.root}: holds other files ({listed}); choose an empty --out")
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             self.private.mkdir(mode=0o700, exist_ok=True)
@@ -111,11 +116,6 @@ class RunDir:
         record = {"run_id": run_id, "config": config_identity(config), "digests": dict(digests)}
         path = self.private / "run.json"
         before = json.loads(path.read_text()) if path.exists() else None
-        if before is None:
-            others = [entry.name for entry in self.root.iterdir() if entry.name != "private"]
-            if others:
-                listed = ", ".join(sorted(others)[:3])
-                raise ConfigError(f"{self.root}: holds other files ({listed}); choose an empty --out")
         if before is None or not any(self.store.ledgers.glob("*.parquet")):
             (self.private / "shards.json").unlink(missing_ok=True)
             write_atomic(path, json.dumps(record, indent=1, sort_keys=True).encode())
@@ -137,14 +137,12 @@ class RunDir:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         counts = dict(dataset.write_release(self._released(items, names), names, partial))
+        old = out.with_name(f".{out.name}.old")
+        shutil.rmtree(old, ignore_errors=True)
         if out.exists():
-            old = out.with_name(f".{out.name}.old")
-            shutil.rmtree(old, ignore_errors=True)
             os.replace(out, old)
-            os.replace(partial, out)
-            shutil.rmtree(old)
-        else:
-            os.replace(partial, out)
+        os.replace(partial, out)
+        shutil.rmtree(old, ignore_errors=True)
         sync_folder(out.parent)
         return counts
 
