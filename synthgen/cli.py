@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -130,20 +132,15 @@ def train(
 
 def main() -> None:
     """Run the command line; what a user can mend is one message and exit status 2."""
+    # The libraries' advice on optional packages says nothing about the run.
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     try:
-        app(standalone_mode=False)
+        app()
     except SynthgenError as error:
         console.complain(str(error))
         raise SystemExit(2) from None
-    except typer.Exit as done:
-        raise SystemExit(done.exit_code) from None
-    except (typer.Abort, KeyboardInterrupt):
-        console.complain("interrupted; the same command again goes on where this one stopped")
-        raise SystemExit(130) from None
-    except Exception as error:
-        import click
-
-        if not isinstance(error, click.ClickException):
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EROFS}:
             raise
-        error.show()
-        raise SystemExit(error.exit_code) from None
+        console.complain(f"{error.strerror}: {error.filename or 'the run folder'}; make room, the same command goes on")
+        raise SystemExit(1) from None

@@ -234,7 +234,8 @@ _DIGESTS: dict[tuple[tuple[str, int, int], ...], str] = {}
 
 
 def _folder_digest(folder: Path) -> str:
-    files = list(_files(folder))
+    """Over all files but the model card: a corrected sentence is no change of the weights."""
+    files = [(name, path) for name, path in _files(folder) if path.name != "README.md"]
     stats = [(path, path.stat()) for _, path in files]
     key = tuple((str(path.resolve()), stat.st_size, stat.st_mtime_ns) for path, stat in stats)
     if key not in _DIGESTS:

@@ -42,9 +42,11 @@ def test_a_digest_follows_content_and_names_and_nothing_else(folder: Path, tmp_p
     digest = digest_weights(str(folder))
     lines = b"".join(
         f"{name}\0{hashlib.sha256((folder / name).read_bytes()).hexdigest()}\n".encode()
-        for name in ("README.md", "unet/config.json", "unet/diffusion_pytorch_model.safetensors")
+        for name in ("unet/config.json", "unet/diffusion_pytorch_model.safetensors")
     )
     assert digest == hashlib.sha256(lines).hexdigest()
+    (folder / "README.md").write_text("a corrected card")
+    assert digest_weights(str(folder)) == digest
     (folder / ".cache").mkdir()
     (folder / ".cache" / "download").write_text("when")
     assert digest_weights(str(folder)) == digest

@@ -43,7 +43,9 @@ def architecture_of(folder: Path, ref: str, kinds: tuple[str, ...]) -> tuple[Any
 def processor_and_model(auto_class: Any, folder: Path, ref: str, device: str, **options: Any) -> tuple[Any, Any]:
     """A picture processor and a model in eval mode and float32 on `device`. Raises ConfigError as `from_folder`."""
     from transformers import AutoImageProcessor
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()  # these models load in a moment
     processor = from_folder(AutoImageProcessor, folder, ref, backend=BACKEND, **options)
     model = from_folder(auto_class, folder, ref, use_safetensors=True)
     return processor, model.float().eval().to(device)
