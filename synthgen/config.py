@@ -23,6 +23,7 @@ from synthgen.extractors.base import Extractor
 from synthgen.generators.base import Generator
 from synthgen.plan import PlanSpec
 from synthgen.protectors.base import Protector
+from synthgen.randomizers.base import Randomizer
 from synthgen.types import ConfigError
 
 MAX_YAML_BYTES = 1 << 20
@@ -68,6 +69,9 @@ class RunConfig(BaseModel):
     source: Annotated[SerializeAsAny[Dataset], BeforeValidator(_parse_source)]
     names: Literal["keep", "pseudonym"] = "pseudonym"
     mode: Literal["scene", "people"] = "scene"
+    no_region: Literal["quarantine", "release"] = "quarantine"
+    """Mode `people`: what becomes of an image in which nobody was found. Released, it is the source's, pixel for pixel:
+    only where it is known that such images show nobody."""
     device: str = "auto"
     """`auto` (cuda, then mps, then cpu), `cpu`, `cuda`, `mps`; with several ranks each takes its own."""
     threads: int = Field(default=1, ge=1)
@@ -79,6 +83,8 @@ class RunConfig(BaseModel):
     """Regions grow by this share of their box's longer side (at least 2 px) before they are protected."""
     plan: PlanSpec = PlanSpec()
     generate: _components("generators", Generator)  # type: ignore[valid-type]
+    randomize: tuple[_components("randomizers", Randomizer), ...] = ()  # type: ignore[valid-type]
+    """Applied to every output in this order, after the randomizers of its factor levels and before the checks."""
     check: tuple[_components("checks", Check), ...] = ()  # type: ignore[valid-type]
     attempts: int = Field(default=3, ge=1, le=100)
     """How often one output may be tried before it is quarantined."""

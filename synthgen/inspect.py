@@ -8,6 +8,7 @@ from typing import Any
 
 from synthgen.cli import compose
 from synthgen.config import RunConfig, dump_config
+from synthgen.factors import Range
 from synthgen.launch import resolve, select_items
 from synthgen.plan import Plan
 from synthgen.rundir import open_run
@@ -88,11 +89,17 @@ def _source_record(config: RunConfig, named: bool, there: bool, resolved: Any) -
 
 def _plan_lines(plan: Plan, count: int | None) -> list[str]:
     lines = [f"prompts {plan.spec.prompts}: {plan.file.template}"]
-    for factor, levels in plan.file.factors.items():
-        total = sum(level.share for level in levels.values())
-        shares = ", ".join(f"{name} {level.share / total:.0%}" for name, level in levels.items())
-        fixed = f" (fixed at {plan.spec.fix[factor]})" if factor in plan.spec.fix else ""
-        lines.append(f"factor {factor}: {shares}{fixed}")
+    for name, factor in plan.file.factors.items():
+        fixed = f" (fixed at {plan.spec.fix[name]})" if name in plan.spec.fix else ""
+        if isinstance(factor, Range):
+            lines.append(f"factor {name}: {factor.low:g} to {factor.high:g}{fixed}")
+            continue
+        total = sum(level.share for level in factor.values())
+        shares = ", ".join(f"{level} {spec.share / total:.0%}" for level, spec in factor.items())
+        lines.append(f"factor {name}: {shares}{fixed}")
+    for target in plan.targets:
+        shares = ", ".join(f"{'/'.join(levels)} {share:.1%}" for levels, share in target.shares.items() if share)
+        lines.append(f"target {target.name}: {shares} (released within {plan.spec.tolerance:g} total variation)")
     lines.append(
         f"variants {plan.spec.variants}" + ("" if count is None else f" → {count * plan.spec.variants} outputs")
     )
@@ -144,8 +151,8 @@ def run_status(path: Path) -> dict[str, Any]:
     times = sorted((store.ledgers / f"{shard.name}.parquet").stat().st_mtime for shard in done)
     verdicts = Counter((row.verdict, row.code) for row in store.rows())
     accepted = verdicts.pop(("accepted", ""), 0)
-    outputs = sum(len(shard.ids) for shard in shards) * config.plan.variants
-    seen = sum(len(shard.ids) for shard in done) * config.plan.variants
+    outputs = sum(shard.count(config.plan.variants) for shard in shards)
+    seen = sum(shard.count(config.plan.variants) for shard in done)
     rate = (seen - seen / len(done)) / (times[-1] - times[0]) if len(done) > 1 and times[-1] > times[0] else 0.0
     return {
         "run_id": run.run_id(),

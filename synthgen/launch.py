@@ -14,17 +14,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from synthgen.config import RunConfig, run_id
 from synthgen.datasets.base import Dataset
 from synthgen.pipeline import Job, process_shard
-from synthgen.plan import Plan
+from synthgen.plan import Member, Plan
 from synthgen.prepare import Preparer
+from synthgen.refill import plan_round, target_distances
 from synthgen.rundir import RunDir
-from synthgen.shards import write_atomic
-from synthgen.types import ConfigError, Item, Row, SourceIndex
+from synthgen.shards import Shard, write_atomic
+from synthgen.types import BadSample, ConfigError, Item, Row, SourceIndex
 from synthgen.weights import digest_weights
 
 
@@ -54,6 +56,8 @@ class Summary:
     accepted: int
     quarantined: dict[str, int]
     released: dict[str, int] = field(default_factory=dict)
+    targets: dict[str, float] = field(default_factory=dict)
+    """Total variation of what was accepted to each of the plan's targets."""
 
 
 @dataclass(frozen=True)
@@ -78,12 +82,46 @@ def resolve(config: RunConfig) -> Resolved:
     index, chosen = select_items(config.source)
     for labelled in (*config.detect, *config.extract):
         labelled.check_classes(index.classes)
-    plan = Plan(config.plan, config.seed)
+    plan = Plan(config.plan, config.seed, list_members(config, chosen))
+    refuse_moved_labels(config, plan)
     components = [*config.detect, *config.extract, config.generate, *config.check]
     digests = {f"weights {ref}": digest_weights(ref) for spec in components for ref in spec.weights()}
     digests |= {"source": digest_index(index, chosen), "prompts": plan.digest}
     items = {item.id: item for item in chosen}
     return Resolved(config, index, items, plan, digests, run_id(config, digests))
+
+
+def list_members(config: RunConfig, items: tuple[Item, ...]) -> list[Member]:
+    """The items as the plan's quotas see them; their classes are read only where a target is per class.
+
+    Raises:
+        ConfigError: a target per class, and a source without classes.
+    """
+    if not any(target.per == "class" for target in config.plan.targets):
+        return [Member(item.id) for item in items]
+    members = []
+    for item in items:
+        try:
+            members.append(Member(item.id, config.source.labels_of(item).image_class or ""))
+        except BadSample:
+            members.append(Member(item.id))
+    if not any(member.image_class for member in members):
+        raise ConfigError("plan.targets: per: class needs images with a class (class folders); remove `per`")
+    return members
+
+
+def refuse_moved_labels(config: RunConfig, plan: Plan) -> None:
+    """Labels are released as the source has them, so nothing may be moved that they speak of.
+
+    Raises:
+        ConfigError: a randomizer that moves positions, and a source whose labels may hold some.
+    """
+    moving = sorted({spec.kind for spec in [*config.randomize, *plan.file.randomizers()] if spec.moves_labels})
+    if moving and not config.source.labels_stand_still():
+        raise ConfigError(
+            f"randomize: {', '.join(moving)} moves what the labels of this source (format {config.source.format}) "
+            "point at, and labels are released as they are; remove it, or use it on class folders without metadata"
+        )
 
 
 def select_items(source: Dataset) -> tuple[SourceIndex, tuple[Item, ...]]:
@@ -134,6 +172,12 @@ def pick_device(wanted: str, rank: Rank) -> str:
     if wanted.startswith("cuda") and not torch.cuda.is_available():
         raise ConfigError(f"device: {wanted}, but torch sees no GPU; set device: cpu or auto")
     return wanted
+
+
+def made_with(wanted: str, rank: Rank) -> dict[str, str]:
+    """What rounds numbers besides the config: the kind of device and the versions of the libraries."""
+    versions = {name: version(name) for name in ("torch", "diffusers", "transformers", "opencv-python-headless")}
+    return {"device": pick_device(wanted, rank).partition(":")[0], **versions}
 
 
 def load_job(resolved: Resolved, run: RunDir, rank: Rank, on_row: Callable[[Row], None]) -> Job:
@@ -198,7 +242,7 @@ def launch(
         with run.lock(config.execution.lock_timeout) if rank.first else nullcontext():
             if rank.first:
                 try:
-                    run.claim(config, resolved.run_id, resolved.digests)
+                    run.claim(config, resolved.run_id, resolved.digests | made_with(config.device, rank))
                     run.store.remove_partials()
                     run.store.plan(sorted(resolved.items), config.execution.shard_size)
                     pending = run.store.pending()
@@ -207,18 +251,36 @@ def launch(
             problem, pending = share((problem, pending))
             if problem is not None:
                 raise problem
-            mine = pending[rank.index :: rank.count]
-            on_start(sum(len(shard.ids) for shard in mine) * config.plan.variants, rank)
-            if mine:
-                job = load_job(resolved, run, rank, on_row)
-                for shard in mine:
-                    process_shard(job, shard)
-            share("done")
+            job, worked = None, False
+            while True:
+                mine = pending[rank.index :: rank.count]
+                on_start(sum(shard.count(config.plan.variants) for shard in mine), rank)
+                if mine:
+                    job = job or load_job(resolved, run, rank, on_row)
+                    for shard in mine:
+                        process_shard(job, shard)
+                worked = worked or bool(pending)
+                share("done")
+                pending = share(next_round(resolved, run) if rank.first else None)
+                if not pending:
+                    break
             if not rank.first:
                 return None
-            if not pending and run.release.is_dir():
-                return summarize(run)
+            if not worked and run.release.is_dir() and (run.report / "report.json").is_file():
+                return summarize(run, resolved.plan)
             return finish_run(resolved, run)
+
+
+def next_round(resolved: Resolved, run: RunDir) -> list[Shard]:
+    """When all shards are done: the shards of a further round where the plan's targets do not hold yet, stored."""
+    wait_for_shards(run)
+    if resolved.plan.quotas is None:
+        return []
+    rounds = [[extra for shard in shards for extra in shard.extras] for shards in run.store.rounds()]
+    extras = plan_round(resolved.plan, list(run.store.rows()), rounds, resolved.config.names == "keep")
+    if extras:
+        run.store.add_round(extras, resolved.config.execution.shard_size)
+    return run.store.pending()
 
 
 def wait_for_shards(run: RunDir, patience: float = 60.0) -> None:
@@ -236,10 +298,9 @@ def wait_for_shards(run: RunDir, patience: float = 60.0) -> None:
 
 def finish_run(resolved: Resolved, run: RunDir) -> Summary:
     """Join the ledgers and write the release."""
-    wait_for_shards(run)
     run.store.write_whole_ledger()
     released = run.export(resolved.config.source, resolved.items, run.release, run.names(resolved.config))
-    summary = summarize(run, released)
+    summary = summarize(run, resolved.plan, released)
     write_atomic(run.report / "report.json", json.dumps(release_report(summary), indent=1).encode())
     return summary
 
@@ -253,16 +314,18 @@ def release_report(summary: Summary) -> dict[str, Any]:
         "accepted": summary.accepted,
         "quarantined": summary.quarantined,
         "released": summary.released,
+        "targets": {name: round(distance, 6) for name, distance in summary.targets.items()},
     }
 
 
-def summarize(run: RunDir, released: dict[str, int] | None = None) -> Summary:
+def summarize(run: RunDir, plan: Plan, released: dict[str, int] | None = None) -> Summary:
     """Count the rows of a run by verdict and code."""
     accepted = 0
     quarantined: dict[str, int] = {}
+    targets = target_distances(plan, list(run.store.rows())) if plan.quotas is not None else {}
     for row in run.store.rows():
         if row.verdict == "accepted":
             accepted += 1
         else:
             quarantined[row.code] = quarantined.get(row.code, 0) + 1
-    return Summary(run.root, run.run_id(), accepted, quarantined, released or {})
+    return Summary(run.root, run.run_id(), accepted, quarantined, released or {}, targets)

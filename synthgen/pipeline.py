@@ -9,20 +9,25 @@ the noise belongs to the sample and partial batches are padded.
 from __future__ import annotations
 
 import hashlib
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
+
+import numpy as np
 
 from synthgen.checks.base import CheckRun
 from synthgen.config import RunConfig
+from synthgen.describe import describe_objects
 from synthgen.generators.base import GeneratorRun, Size
 from synthgen.images import encode_image
+from synthgen.measurements import measure
 from synthgen.plan import Plan
 from synthgen.prepare import Prepared, Preparer, restore
+from synthgen.seeds import derive_seed
 from synthgen.shards import Shard, ShardStore, ShardWriter, StoredImage
-from synthgen.types import BadSample, ConfigError, Generated, Image, Item, Recipe, Row, Score
+from synthgen.types import BadSample, ConfigError, Extra, Generated, Image, Item, Recipe, Row, Score
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,22 +62,26 @@ class Job:
 
 
 class BatchQueue:
-    """Tasks by bucket. Retries go first, so that a hard sample does not hold its memory for long."""
+    """Tasks by bucket and by the scales of their controls, since a batch has one of each.
+
+    Retries go first, so that a hard sample does not hold its memory for long.
+    """
 
     def __init__(self, batch_size: int) -> None:
         self.batch_size = batch_size
-        self._tasks: dict[Size, deque[Task]] = {}
+        self._tasks: dict[tuple[Size, frozenset[tuple[str, float]]], deque[Task]] = {}
 
     def add(self, task: Task, first: bool = False) -> None:
-        """Queue a task in its bucket."""
-        queue = self._tasks.setdefault(task.prepared.bucket, deque())
+        """Queue a task among those that it may share a batch with."""
+        key = task.prepared.bucket, frozenset(task.recipe.control.items())
+        queue = self._tasks.setdefault(key, deque())
         if first:
             queue.appendleft(task)
         else:
             queue.append(task)
 
     def take(self, partial: bool) -> list[Task]:
-        """A full batch of one bucket; if there is none and `partial`, what there is; else nothing."""
+        """A full batch of one kind; if there is none and `partial`, what there is; else nothing."""
         waiting = [queue for queue in self._tasks.values() if queue]
         chosen = next((queue for queue in waiting if len(queue) >= self.batch_size), None)
         if chosen is None and partial and waiting:
@@ -103,6 +112,9 @@ class _ShardLoop:
         if missing:
             raise ConfigError(f"the source lost {len(missing)} image(s) since the run began, first: {missing[0]}")
         self.items = [job.items[sample_id] for sample_id in shard.ids]
+        self.extras: Mapping[str, list[Extra]] = defaultdict(list)
+        for extra in shard.extras:
+            self.extras[extra.sample_id].append(extra)
 
     def run(self) -> None:
         execution = self.job.config.execution
@@ -132,14 +144,20 @@ class _ShardLoop:
         if prepared is None:
             return False
         if isinstance(prepared, Row):
-            self.writer.add_row(prepared)
-            self.job.on_row(prepared)
+            extras = self.extras[prepared.sample_id]
+            for row in [replace(prepared, variant=extra.variant) for extra in extras] or [prepared]:
+                self.writer.add_row(row)
+                self.job.on_row(row)
             return True
-        sample_id = prepared.sample.item.id
-        for kind, control in prepared.controls.maps.items():
-            self.writer.add_control(sample_id, kind, encode_image(control.image, ".png"))
-        for variant in range(self.job.config.plan.variants):
-            self.queue.add(Task(prepared, self.job.plan.recipe(sample_id, variant, 0)))
+        plan, sample_id = self.job.plan, prepared.sample.item.id
+        objects = describe_objects(prepared.sample.labels) if plan.file.uses_objects else ""
+        for extra in self.extras[sample_id]:
+            self.queue.add(Task(prepared, plan.recipe(sample_id, extra.variant, 0, objects, extra)))
+        if not self.extras[sample_id]:
+            for kind, control in prepared.controls.maps.items():
+                self.writer.add_control(sample_id, kind, encode_image(control.image, ".png"))
+            for variant in range(self.job.config.plan.variants):
+                self.queue.add(Task(prepared, plan.recipe(sample_id, variant, 0, objects)))
         return True
 
     def _generate(self, batch: list[Task]) -> None:
@@ -177,9 +195,9 @@ def _prefetch(
 
 
 def finish(job: Job, task: Task, image: Image) -> Outcome:
-    """Restore the source's size, check, and encode one generated image, or ask for another try."""
+    """Restore the source's size, randomize, check, and encode one generated image, or ask for another try."""
     sample = task.prepared.sample
-    output = restore(task.prepared, image, job.config.mode)
+    output = randomize(job, task, restore(task.prepared, image, job.config.mode))
     generated = Generated(output, task.recipe)
     try:
         scores = [check(sample, task.prepared.controls, generated) for check in job.checks]
@@ -187,13 +205,23 @@ def finish(job: Job, task: Task, image: Image) -> Outcome:
         return Outcome(_row(task, (), "", bad.code, bad.message))
     failed = next((score for score in scores if score.passed is not True), None)
     if failed is not None and task.recipe.attempt + 1 < job.config.attempts:
-        recipe = job.plan.recipe(sample.item.id, task.recipe.variant, task.recipe.attempt + 1)
-        return Outcome(retry=Task(task.prepared, recipe))
+        return Outcome(retry=Task(task.prepared, job.plan.again(task.recipe)))
+    scores += [Score(f"measured:{name}", value, None) for name, value in measure(output).items()]
     if failed is not None:
         return Outcome(_row(task, scores, "", f"check-{failed.check}", failed.message))
     data = encode_image(output, PurePosixPath(sample.item.id).suffix)
     row = _row(task, scores, hashlib.sha256(data).hexdigest(), "", "")
     return Outcome(row, StoredImage(sample.item.id, task.recipe.variant, data))
+
+
+def randomize(job: Job, task: Task, output: Image) -> Image:
+    """The output after the randomizers of its levels, then those of the config, each with a stream of its own."""
+    recipe, labels = task.recipe, task.prepared.sample.labels
+    for place, randomizer in enumerate([*job.plan.randomizers(recipe), *job.config.randomize]):
+        purpose = f"randomize:{place}:{randomizer.kind}"
+        seed = derive_seed(job.config.seed, recipe.sample_id, recipe.variant, recipe.attempt, purpose)
+        output, labels = randomizer(output, labels, np.random.default_rng(seed))
+    return output
 
 
 def _row(task: Task, scores: Sequence[Score], output_digest: str, code: str, message: str) -> Row:

@@ -77,6 +77,8 @@ class Preparer:
     def stages(self, sample: Sample) -> tuple[Prepared, SourceMaps]:
         """`prepare`, and beside it the maps as they were before protection (private; for contact sheets)."""
         regions = tuple(region for detect in self.detectors for region in detect([sample])[0])
+        if self.config.mode == "people" and self.config.no_region == "quarantine" and not regions:
+            raise BadSample("no-region", "nobody was found, so the source would leave as it is; see the key no_region")
         bucket = self.config.generate.bucket(sample.size)
         small = resize_sample(sample, bucket)
         near = tuple(scale_regions(regions, sample.size, bucket))

@@ -117,11 +117,12 @@ class RunDir:
         path = self.private / "run.json"
         before = json.loads(path.read_text()) if path.exists() else None
         if before is None or not any(self.store.ledgers.glob("*.parquet")):
-            (self.private / "shards.json").unlink(missing_ok=True)
+            for cut in [self.private / "shards.json", *self.private.glob("round-*.json")]:
+                cut.unlink(missing_ok=True)
             write_atomic(path, json.dumps(record, indent=1, sort_keys=True).encode())
             write_atomic(self.config_file, dump_config(config).encode())
             return
-        if before["run_id"] == run_id:
+        if before["run_id"] == run_id and before["digests"] == record["digests"]:
             return
         changes = [*differences(before["config"], json.loads(json.dumps(record["config"])), "")]
         changes += differences(before["digests"], record["digests"], "inputs")

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from synthgen.types import ConfigError, Row
+from synthgen.types import ConfigError, Extra, Row
 
 _JSON_FIELDS = ("factors", "scores", "regions")
 LEDGER_SCHEMA = pa.schema([(field.name, pa.int64() if field.type == "int" else pa.string()) for field in fields(Row)])
@@ -30,10 +30,18 @@ ROWS_PER_GROUP = 16
 
 @dataclass(frozen=True)
 class Shard:
-    """A unit of work: some sample ids, under a name made of its place and its content."""
+    """A unit of work: some sample ids, under a name made of its place and its content.
+
+    `extras` are the outputs to make of them in a round of refilling; without any, all variants of each.
+    """
 
     name: str
     ids: tuple[str, ...]
+    extras: tuple[Extra, ...] = ()
+
+    def count(self, variants: int) -> int:
+        """How many outputs it makes; `variants` is the config's number for a sample."""
+        return len(self.extras) or len(self.ids) * variants
 
 
 @dataclass(frozen=True)
@@ -53,6 +61,18 @@ def cut_shards(ids: Sequence[str], size: int) -> list[Shard]:
         part = tuple(ordered[start : start + size])
         digest = hashlib.sha256("\n".join(part).encode()).hexdigest()[:10]
         shards.append(Shard(f"{start // size:05d}-{digest}", part))
+    return shards
+
+
+def cut_round(extras: Sequence[Extra], number: int, size: int) -> list[Shard]:
+    """Cut the extras of round `number` (1, 2, …) into shards of at most `size` outputs, in order of sample id."""
+    ordered = sorted(extras, key=lambda extra: (extra.sample_id, extra.variant))
+    shards = []
+    for start in range(0, len(ordered), size):
+        part = tuple(ordered[start : start + size])
+        ids = tuple(dict.fromkeys(extra.sample_id for extra in part))
+        digest = hashlib.sha256(json.dumps([astuple(extra) for extra in part]).encode()).hexdigest()[:10]
+        shards.append(Shard(f"r{number:02d}-{start // size:05d}-{digest}", ids, part))
     return shards
 
 
@@ -95,7 +115,7 @@ class ShardStore:
         return self.shards()
 
     def shards(self) -> list[Shard]:
-        """The stored cut, in order.
+        """The stored cut, in order, and after it the rounds of refilling.
 
         Raises:
             ConfigError: this folder holds no run.
@@ -103,7 +123,29 @@ class ShardStore:
         path = self.private / "shards.json"
         if not path.exists():
             raise ConfigError(f"{self.private.parent}: no run here (there is no private/shards.json)")
-        return [Shard(name, tuple(ids)) for name, ids in json.loads(path.read_text()).items()]
+        first = [Shard(name, tuple(ids)) for name, ids in json.loads(path.read_text()).items()]
+        return [*first, *(shard for shards in self.rounds() for shard in shards)]
+
+    def rounds(self) -> list[list[Shard]]:
+        """The shards of each round of refilling, in order."""
+        found: list[list[Shard]] = []
+        while (path := self._round_file(len(found) + 1)).exists():
+            shards = []
+            for name, records in json.loads(path.read_text()).items():
+                extras = tuple(Extra(*record) for record in records)
+                shards.append(Shard(name, tuple(dict.fromkeys(extra.sample_id for extra in extras)), extras))
+            found.append(shards)
+        return found
+
+    def add_round(self, extras: Sequence[Extra], size: int) -> None:
+        """Store a further round; it is part of the work from now on."""
+        number = len(self.rounds()) + 1
+        shards = cut_round(extras, number, size)
+        content = {shard.name: [list(astuple(extra)) for extra in shard.extras] for shard in shards}
+        write_atomic(self._round_file(number), json.dumps(content, indent=0).encode())
+
+    def _round_file(self, number: int) -> Path:
+        return self.private / f"round-{number:02d}.json"
 
     def done(self, shard: Shard) -> bool:
         """Whether the shard's ledger is there; it is written last."""

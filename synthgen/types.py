@@ -226,6 +226,21 @@ class Recipe:
     prompt: str
     negative_prompt: str = ""
     factors: Mapping[str, str | float] = field(default_factory=dict)
+    control: Mapping[str, float] = field(default_factory=dict)
+    """Map kind → factor on the scale of the ControlNets that read it; 1 where a kind is missing."""
+
+
+@dataclass(frozen=True)
+class Extra:
+    """An output that was planned after the first round, to refill a quota that rejections left short.
+
+    `factors` holds the levels that it must have; `point` is its place in the sequence of the continuous factors.
+    """
+
+    sample_id: str
+    variant: int
+    factors: Mapping[str, str]
+    point: int
 
 
 @dataclass(frozen=True, eq=False)

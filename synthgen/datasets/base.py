@@ -91,6 +91,10 @@ class Dataset(Component):
         Items that are not in `released` leave every label file. Returns counts (`images`, `labels`, …).
         """
 
+    def labels_stand_still(self) -> bool:
+        """Whether every label speaks of the image as a whole, so that it stays true when the image is moved."""
+        return False
+
     def labels_of(self, item: Item) -> Labels:
         """The labels alone; formats that can read them without the image override this."""
         return self.read(item).labels

@@ -108,6 +108,10 @@ class ImageFolder(Dataset):
             )
         return Sample(item, decoded.image, labels, sha256(data))
 
+    def labels_stand_still(self) -> bool:
+        """As `Dataset`: classes do; a column of a metadata file may hold coordinates."""
+        return not self._scan.tables
+
     def labels_of(self, item: Item) -> Labels:
         """Class and attributes, without opening the image."""
         table = self._scan.table_of.get(item.id)

@@ -58,6 +58,8 @@ class PipelineRun:
             raise ConfigError(f"batch_size is {self.spec.batch_size}, got {count} controls and {len(recipes)} recipes")
         _check_controls(self.spec, size, controls)
         pipe = self._pipeline(controls)
+        if any(recipe.control != recipes[0].control for recipe in recipes):
+            raise ConfigError("a batch mixes recipes with different control scales; it has one scale a ControlNet")
         padding = self.spec.batch_size - count
         batch = [*controls, *[controls[-1]] * padding]
         arguments = self._arguments(pipe, size, batch, [*recipes, *[recipes[-1]] * padding])
@@ -92,6 +94,7 @@ class PipelineRun:
         nets = self.spec.controlnets
         alone = len(nets) == 1 and "Union" not in type(pipe).__name__
         maps = [_stack([control.maps[net.map].image for control in controls]) for net in nets]
+        scales = [net.scale * recipes[0].control.get(net.map, 1.0) for net in nets]
         arguments: dict[str, Any] = {
             "prompt": [recipe.prompt for recipe in recipes],
             "negative_prompt": [recipe.negative_prompt for recipe in recipes],
@@ -99,7 +102,7 @@ class PipelineRun:
             "width": size[0],
             "height": size[1],
             "num_inference_steps": self.spec.steps,
-            "controlnet_conditioning_scale": nets[0].scale if alone else [net.scale for net in nets],
+            "controlnet_conditioning_scale": scales[0] if alone else scales,
             "control_guidance_start": nets[0].start if alone else [net.start for net in nets],
             "control_guidance_end": nets[0].end if alone else [net.end for net in nets],
             "generator": [torch.Generator("cpu").manual_seed(recipe.seed) for recipe in recipes],

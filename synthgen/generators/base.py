@@ -18,6 +18,7 @@ GeneratorRun = Callable[[Size, Sequence[Controls], Sequence[Recipe]], list[Image
 
 At most `batch_size` samples come in; fewer are padded to it by repeating the last, so that a sample's pixels depend on
 neither its neighbours nor its slot. Every sample's noise comes from a CPU generator seeded by its recipe.
+The recipes of a batch agree in `control`.
 """
 
 

@@ -13,7 +13,6 @@ import numpy as np
 
 from synthgen.images import decode_image
 from synthgen.launch import select_items
-from synthgen.plan import Plan
 from synthgen.prepare import Preparer, resize_image
 from synthgen.rundir import RunDir, open_run
 from synthgen.shards import StoredImage, write_atomic
@@ -66,7 +65,7 @@ def _private_sheet(run: RunDir, images: list[StoredImage]) -> Image:
     config = run.config()
     items = {item.id: item for item in select_items(config.source)[1]}
     preparer = Preparer(config, config.source, "cpu")
-    plan = Plan(config.plan, config.seed)
+    prompts = {(row.sample_id, row.variant): row.prompt for row in run.store.rows()}
     lines = []
     for image in images:
         sample = config.source.read(items[image.sample_id])
@@ -76,7 +75,7 @@ def _private_sheet(run: RunDir, images: list[StoredImage]) -> Image:
         cells += [(f"{kind} (private)", control.image) for kind, control in seen.maps.items()]
         cells += [(f"{kind} protected", control.image) for kind, control in prepared.controls.maps.items()]
         cells += [("output", output), ("labels on output", overlay_labels(output, sample.labels))]
-        prompt = plan.recipe(image.sample_id, image.variant, 0).prompt
+        prompt = prompts[image.sample_id, image.variant]
         lines.append(_captioned([(_cell(picture), text) for text, picture in cells], prompt))
     return _stack(lines)
 
