@@ -120,6 +120,29 @@ def export(
 
 
 @app.command()
+def compare(
+    real: Annotated[Path, typer.Argument(help="The real dataset's folder, any format.")],
+    synthetic: Annotated[Path, typer.Argument(help="The synthetic dataset's folder, any format.")],
+    out: Annotated[Path | None, typer.Option(help="A folder for compare.json, compare.txt and the features.")] = None,
+    features: Annotated[str, typer.Option(help="lite0, none, or inception|dinov2|clip:WEIGHTS.")] = "lite0",
+    by: Annotated[list[str] | None, typer.Option(help="class, or a column; repeatable.")] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many images of each set.")] = None,
+    cache: Annotated[Path | None, typer.Option(help="Where features are kept; default OUT/features.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell how far a synthetic dataset is from the real one, beside how far the real one is from itself."""
+    from synthgen import compare as comparing
+
+    kept = cache or (out / "features" if out is not None else None)
+    options = comparing.CompareOptions(features, tuple(by or ("class",)), seed, limit, cache=kept)
+    result = comparing.compare(real, synthetic, options, console.note)
+    if out is not None:
+        comparing.write_comparison(result, out)
+    console.say(json.dumps(result.record()) if as_json else comparing.format_comparison(result))
+
+
+@app.command()
 def train(
     config: Annotated[Path, typer.Argument(help="A training's YAML; see configs/train.")],
     assignments: SetOption = None,

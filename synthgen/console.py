@@ -24,6 +24,11 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
+def note(text: str) -> None:
+    """Print what is being done."""
+    print(text, file=sys.stderr, flush=True)
+
+
 def complain(message: str) -> None:
     """Print an error."""
     print(f"error: {message}", file=sys.stderr, flush=True)
@@ -51,7 +56,12 @@ class Progress:
             self._line()
 
     def start(self, total: int, rank: Rank) -> None:
-        """Hear how many outputs this rank has to make."""
+        """Hear how many outputs this rank has to make; a further round adds to them."""
+        if self._total:
+            self._total += total
+            if self._bar is not None:
+                self._bar.update(self._bar.task_ids[0], total=self._total)
+            return
         self._total, self._rank = total, rank
         self._began = self._printed = time.monotonic()
         terminal = Console(stderr=True)
@@ -92,6 +102,7 @@ def summary_record(summary: Summary) -> dict[str, Any]:
         "run_id": summary.run_id,
         "accepted": summary.accepted,
         "quarantined": summary.quarantined,
+        "targets": summary.targets,
         "release": str(summary.root / "release"),
     }
 
@@ -100,6 +111,7 @@ def format_summary(summary: Summary) -> str:
     """What `synthgen run` ends with."""
     lines = [f"run {summary.run_id}: {summary.accepted} accepted, {sum(summary.quarantined.values())} quarantined"]
     lines += [f"  {count} × {code}" for code, count in sorted(summary.quarantined.items())]
+    lines += [f"target   {name}: {distance:.3f} total variation" for name, distance in summary.targets.items()]
     lines += [
         f"release  {summary.root / 'release'}   the replacement dataset",
         f"private  {summary.root / 'private'}   ledger, key, control maps: never leaves",

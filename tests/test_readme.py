@@ -58,7 +58,9 @@ def test_its_table_has_every_key_of_a_run_and_no_other() -> None:
     assert named == set(RunConfig.model_fields)
 
 
-@pytest.mark.parametrize("family", ["detectors", "extractors", "protectors", "generators", "checks", "datasets"])
+@pytest.mark.parametrize(
+    "family", ["detectors", "extractors", "protectors", "generators", "randomizers", "checks", "datasets"]
+)
 def test_it_names_every_kind_and_the_keys_of_each(family: str) -> None:
     for kind in kinds(family):
         assert f"`{kind}`" in README
