@@ -126,7 +126,8 @@ def compare(
     out: Annotated[Path | None, typer.Option(help="A folder for compare.json, compare.txt and the features.")] = None,
     features: Annotated[str, typer.Option(help="lite0, none, or inception|dinov2|clip:WEIGHTS.")] = "lite0",
     by: Annotated[list[str] | None, typer.Option(help="class, or a column; repeatable.")] = None,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    scene: Annotated[str | None, typer.Option(help="The column that names scenes.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of splits and permutations.")] = 0,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many images of each set.")] = None,
     cache: Annotated[Path | None, typer.Option(help="Where features are kept; default OUT/features.")] = None,
     as_json: JsonOption = False,
@@ -135,7 +136,7 @@ def compare(
     from synthgen import compare as comparing
 
     kept = cache or (out / "features" if out is not None else None)
-    options = comparing.CompareOptions(features, tuple(by or ("class",)), seed, limit, cache=kept)
+    options = comparing.CompareOptions(features, tuple(by or ("class",)), seed, limit, scene, kept)
     result = comparing.compare(real, synthetic, options, console.note)
     if out is not None:
         comparing.write_comparison(result, out)
