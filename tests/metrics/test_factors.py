@@ -15,9 +15,8 @@ EVEN = Target(("time",), {("day",): 0.5, ("night",): 0.5})
 def row(number: int, level: str, accepted: bool = True, variant: int = 0, **scores: float | None) -> Row:
     verdict = "accepted" if accepted else "quarantined"
     named = {f"measured:{name}": value for name, value in scores.items()}
-    return Row(
-        f"{number:04d}", variant, verdict, "", "", "", "", None, 1, 1, 1, 0, "", {"time": level, "haze": number / 10}, named
-    )  # fmt: skip
+    factors = {"time": level, "haze": number / 10}
+    return Row(f"{number:04d}", variant, verdict, "", "", "", "", None, 1, 1, 1, 0, "", factors, named)
 
 
 def test_measured_values_by_level_and_what_a_factor_explains() -> None:
