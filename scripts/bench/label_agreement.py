@@ -1,9 +1,9 @@
 """Do the labels still describe the outputs? An independent segmenter reads real images and outputs.
 
 The reader is a feature pyramid on a frozen EfficientNet-Lite0, trained here on a real training split: another
-architecture than the starter's SegFormer, and no part of the generator. Its IoU on the
-outputs over its IoU on the very images that they replace says, class by class, how much of the label survived. Both
-are read at `--size`.
+architecture than the starter's SegFormer. Independent with one reserve: the autoencoder's perceptual loss used the early
+blocks of the same network. Its IoU on the outputs over its IoU on the very images that they replace says, class by
+class, how much of the label survived. Both are read at `--size`.
 
     python scripts/bench/label_agreement.py RUN --train-split train --minutes 2 --model reader/
 
