@@ -1,7 +1,7 @@
 """Do the labels still describe the outputs? An independent segmenter reads real images and outputs.
 
 The reader is a feature pyramid on a frozen EfficientNet-Lite0, trained here on a real training split: another
-architecture than the starter's SegFormer. Independent with one reserve: the autoencoder's perceptual loss used the early
+architecture than the starter's SegFormer. Independent with one reserve: the autoencoder's perceptual loss used early
 blocks of the same network. Its IoU on the outputs over its IoU on the very images that they replace says, class by
 class, how much of the label survived. Both are read at `--size`.
 
