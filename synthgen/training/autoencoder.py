@@ -68,7 +68,8 @@ class AutoencoderTask(Task):
 
     def __init__(self, spec: AutoencoderSpec, accelerator: Accelerator) -> None:
         self.spec = spec
-        self.packs = [pack_crops(source, spec.out / "cache", spec.seed) for source in spec.sources]
+        workers = spec.execution.workers
+        self.packs = [pack_crops(source, spec.out / "cache", spec.seed, workers=workers) for source in spec.sources]
         torch.manual_seed(spec.seed)
         self.module = AutoencoderLoss(make_autoencoder(spec), spec, accelerator.device)
 

@@ -20,7 +20,7 @@ from synthgen.images import read_bytes
 from synthgen.palettes import Palette, map_classes
 from synthgen.regions import clip_box
 from synthgen.seeds import derive_seed
-from synthgen.training.pack import Pack, PackWriter, open_pack
+from synthgen.training.pack import Pack, PackWriter, map_ahead, open_pack
 from synthgen.training.spec import Pair, Source
 from synthgen.types import BadSample, Box, ConfigError, Image, Instance, Item, Mask, Region, Sample
 
@@ -117,10 +117,17 @@ def read_samples(source: Source) -> Iterator[Sample]:
         ConfigError: the split has no item.
     """
     for item in source_items(source):
-        try:
-            yield source.dataset.read(item)
-        except BadSample as error:
-            print(f"skipped {item.id}: {error}", file=sys.stderr)
+        if (sample := read_sample(source, item)) is not None:
+            yield sample
+
+
+def read_sample(source: Source, item: Item) -> Sample | None:
+    """The sample, or None and a line on stderr if it can't be used."""
+    try:
+        return source.dataset.read(item)
+    except BadSample as error:
+        print(f"skipped {item.id}: {error}", file=sys.stderr)
+        return None
 
 
 def source_items(source: Source) -> tuple[Item, ...]:
@@ -181,28 +188,39 @@ def class_lookup(source: Source, palette: Palette) -> NDArray[np.uint8]:
     return lookup
 
 
-def pack_crops(source: Source, cache: Path, seed: int, palette: Palette | None = None) -> Pack:
+def pack_crops(source: Source, cache: Path, seed: int, palette: Palette | None = None, workers: int = 1) -> Pack:
     """Crops as `image` (rows, height, width, 3) and, with a palette, `ids` (rows, height, width), both uint8.
 
-    A note is {id, crop}.
+    A note is {id, crop}. `workers` threads read and cut; the pack does not depend on their number.
 
     Raises:
         ConfigError: nothing usable, or a palette without masks to paint in it.
     """
     lookup = None if palette is None else class_lookup(source, palette)
 
+    def cut(item: Item) -> list[tuple[dict[str, NDArray[Any]], dict[str, Any]]]:
+        sample = read_sample(source, item)
+        if sample is None:
+            return []
+        mask = sample.labels.mask
+        if lookup is not None and mask is None:
+            print(f"skipped {item.id}: it has no mask", file=sys.stderr)
+            return []
+        if lookup is not None and mask is not None:
+            inside = np.clip(mask, 0, len(lookup) - 1)
+            mask = np.where(mask == inside, lookup[inside], 0).astype(np.uint8)
+        rows = []
+        for crop, window in enumerate(windows(source, sample, seed)):
+            row = {"image": cut_image(sample.image, window, source.size)}
+            if lookup is not None and mask is not None:
+                row["ids"] = cut_ids(mask, window, source.size)
+            rows.append((row, {"id": item.id, "crop": crop}))
+        return rows
+
     def build(writer: PackWriter) -> None:
-        for sample in read_samples(source):
-            if lookup is not None and sample.labels.mask is None:
-                print(f"skipped {sample.item.id}: it has no mask", file=sys.stderr)
-                continue
-            for crop, window in enumerate(windows(source, sample, seed)):
-                row = {"image": cut_image(sample.image, window, source.size)}
-                if lookup is not None:
-                    mask = np.clip(sample.labels.mask, 0, len(lookup) - 1)  # type: ignore[arg-type]
-                    mask = np.where(sample.labels.mask == mask, lookup[mask], 0).astype(np.uint8)
-                    row["ids"] = cut_ids(mask, window, source.size)
-                writer.append(row, {"id": sample.item.id, "crop": crop})
+        for rows in map_ahead(cut, source_items(source), workers):
+            for row, note in rows:
+                writer.append(row, note)
 
     made_from = {
         "dataset": source_digest(source),

@@ -94,7 +94,8 @@ class _Fit:
             module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         module.to(accelerator.device)
         self.trained = {name: value for name, value in module.named_parameters() if value.requires_grad}
-        optimizer = _optimizer(self.trained.values(), spec.optimisation)
+        fused = accelerator.device.type == "cuda"
+        optimizer = _optimizer(self.trained.values(), spec.optimisation, fused)
         self.schedule = _schedule(optimizer, spec.optimisation)
         self.average = EMAModel(list(self.trained.values()), decay=spec.optimisation.ema, foreach=True)
         self.average.to(accelerator.device)
@@ -126,8 +127,11 @@ class _Fit:
         self.accelerator.wait_for_everyone()
         return out / "weights"
 
-    def _step(self, batches: Iterator[Batch]) -> dict[str, float]:
-        """One optimizer step; returns the mean of each metric over its micro-batches, on this rank."""
+    def _step(self, batches: Iterator[Batch]) -> dict[str, Tensor | float]:
+        """One optimizer step; returns the mean of each metric over its micro-batches, on this rank.
+
+        They stay on the device: reading a number there and then would hold the next step back.
+        """
         accelerator, optimisation = self.accelerator, self.spec.optimisation
         rank_seed = derive_seed(self.spec.seed, f"rank-{accelerator.process_index}", 0, self.made, "torch")
         torch.manual_seed(rank_seed)
@@ -145,8 +149,8 @@ class _Fit:
         self.optimizer.zero_grad(set_to_none=True)
         self.schedule.step()
         self.average.step(list(self.trained.values()))
-        metrics = {name: float(value) / optimisation.accumulate for name, value in sums.items()}
-        return {**metrics, "norm": float(norm or 0.0), "rate": self.schedule.get_last_lr()[0]}
+        metrics = {name: value / optimisation.accumulate for name, value in sums.items()}
+        return {**metrics, "norm": 0.0 if norm is None else norm.detach(), "rate": self.schedule.get_last_lr()[0]}
 
     @contextmanager
     def _batches(self) -> Iterator[Iterator[Batch]]:
@@ -237,13 +241,14 @@ class _Fit:
             _cut_metrics(self.spec.out / "metrics.jsonl", checkpoint.step)
 
 
-def _optimizer(parameters: Any, spec: Optimisation) -> torch.optim.Optimizer:
+def _optimizer(parameters: Any, spec: Optimisation, fused: bool) -> torch.optim.Optimizer:
     values = list(parameters)
     groups = [
         {"params": [value for value in values if value.ndim > 1], "weight_decay": spec.weight_decay},
         {"params": [value for value in values if value.ndim <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=spec.learning_rate, betas=spec.betas)
+    filled = [group for group in groups if group["params"]]
+    return torch.optim.AdamW(filled, lr=spec.learning_rate, betas=spec.betas, fused=fused)
 
 
 def _schedule(optimizer: torch.optim.Optimizer, spec: Optimisation) -> Any:

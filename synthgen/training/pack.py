@@ -9,17 +9,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from synthgen.training.checkpoint import replace_folder
 from synthgen.types import ConfigError
+
+In = TypeVar("In")
+Out = TypeVar("Out")
 
 
 class PackWriter:
@@ -105,3 +110,15 @@ def open_pack(cache: Path, what: str, made_from: Mapping[str, Any], build: Calla
     if not folder.is_dir():
         replace_folder(folder, write)
     return Pack(folder)
+
+
+def map_ahead(function: Callable[[In], Out], items: Iterable[In], workers: int) -> Iterator[Out]:
+    """`map` by threads, in the order of the items and at most two results a thread ahead."""
+    pending: deque[Future[Out]] = deque()
+    with ThreadPoolExecutor(workers, thread_name_prefix="pack") as pool:
+        for item in items:
+            pending.append(pool.submit(function, item))
+            if len(pending) >= 2 * workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()

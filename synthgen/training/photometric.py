@@ -84,8 +84,8 @@ def _repaint_sky(pixels: Pixels, sky: Mask | None, colour: Pixels, opacity: floa
 
 
 def _night(pixels: Pixels, sky: Mask | None, rng: np.random.Generator) -> Pixels:
-    dark = _grayed(pixels, 0.35) ** 1.5 * np.float32(rng.uniform(0.22, 0.4)) * _rgb(0.78, 0.9, 1.25)
-    return _repaint_sky(dark, sky, _rgb(0.03, 0.04, 0.09) * np.float32(rng.uniform(0.7, 1.5)), 0.8)
+    dark = _grayed(pixels, 0.35) ** 1.3 * np.float32(rng.uniform(0.35, 0.6)) * _rgb(0.78, 0.9, 1.25)
+    return _repaint_sky(dark, sky, _rgb(0.06, 0.08, 0.16) * np.float32(rng.uniform(0.7, 1.5)), 0.85)
 
 
 def _sunset(pixels: Pixels, sky: Mask | None, rng: np.random.Generator) -> Pixels:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -12,6 +13,7 @@ from typing import IO
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
+from torch import Tensor
 
 
 class Progress:
@@ -22,7 +24,7 @@ class Progress:
 
     def __init__(self, total: int, made: int, metrics: Path, every: int, enabled: bool = True) -> None:
         self.total, self.every, self.enabled, self.path = total, every, enabled, metrics
-        self.sums: dict[str, list[float]] = defaultdict(list)
+        self.seen: dict[str, list[Tensor | float]] = defaultdict(list)
         self.since, self.at = made, time.monotonic()
         self.console = Console(stderr=True)
         self.bar: Bar | None = None
@@ -47,18 +49,18 @@ class Progress:
         if self.file is not None:
             self.file.close()
 
-    def advance(self, made: int, metrics: dict[str, float]) -> None:
-        """Count one step; `made` is the number of steps made in all."""
+    def advance(self, made: int, metrics: Mapping[str, Tensor | float]) -> None:
+        """Count one step; `made` is the number of steps made in all. Scalars on a device are read when they are due."""
         if self.file is None:
             return
         for name, value in metrics.items():
-            self.sums[name].append(value)
+            self.seen[name].append(value)
         if self.bar is not None:
             self.bar.update(self.task, completed=made)
         if made % self.every and made != self.total:
             return
+        means = {name: sum(map(float, values)) / len(values) for name, values in self.seen.items()}
         rate = (made - self.since) / max(time.monotonic() - self.at, 1e-9)
-        means = {name: sum(values) / len(values) for name, values in self.sums.items()}
         self.file.write(json.dumps({"step": made, **means, "steps_per_second": rate}) + "\n")
         self.file.flush()
         shown = " ".join(f"{name} {value:.4g}" for name, value in means.items())
@@ -69,7 +71,7 @@ class Progress:
             self.console.print(
                 f"{made}/{self.total} {shown} · {rate:.2f} steps/s, {_duration(left)} left", highlight=False
             )
-        self.sums.clear()
+        self.seen.clear()
         self.since, self.at = made, time.monotonic()
 
 

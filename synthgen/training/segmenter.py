@@ -63,7 +63,8 @@ class SegmenterTask(Task):
         unknown = sorted(set(spec.class_weights) - set(self.palette.names))
         if unknown:
             raise ConfigError(f"class_weights: {unknown} are no classes of the palette {spec.palette}")
-        self.packs = [pack_crops(source, spec.out / "cache", spec.seed, self.palette) for source in spec.sources]
+        cache, workers = spec.out / "cache", spec.execution.workers
+        self.packs = [pack_crops(source, cache, spec.seed, self.palette, workers) for source in spec.sources]
         torch.manual_seed(spec.seed)
         weights = torch.tensor([spec.class_weights.get(name, 1.0) for name in self.palette.names])
         self.module = SegmenterLoss(make_segmenter(spec, self.palette), weights)

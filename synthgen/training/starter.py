@@ -39,7 +39,7 @@ INITIAL_MAPS = 16
 
 
 class StarterLoss(nn.Module):
-    """`forward` of {latents (scaled), noise, timesteps, edges, classes (0..1, 3 channels), tokens, keep (n, 2)}."""
+    """`forward` of {latents (scaled), noise, timesteps, edges and classes (uint8; 1, 3 channels), tokens, keep (n, 2)}."""
 
     def __init__(
         self, spec: StarterSpec, latent_channels: int, cells: int, vocabulary: int, diffusion: Diffusion
@@ -61,6 +61,7 @@ class StarterLoss(nn.Module):
         maps = ((self.canny, batch["edges"]), (self.segmentation, batch["classes"]))
         for place, (controlnet, shown) in enumerate(maps):
             keep = batch["keep"][:, place, None, None, None]
+            shown = shown.float().div(255).expand(-1, 3, -1, -1)
             residuals, last = controlnet(noisy, steps, hidden, shown, return_dict=False)
             kept = [residual * keep for residual in residuals]
             down = [a + b for a, b in zip(down, kept, strict=True)] if down else kept
@@ -118,8 +119,8 @@ class StarterTask(Task):
         latents = torch.from_numpy(np.stack([row["latents"] for row in rows])).float() * self.scale
         return {
             "latents": latents,
-            "edges": maps_to_tensor([np.repeat(row["edges"][..., None], 3, axis=2) for row in rows]),
-            "classes": maps_to_tensor([self.palette.paint(row["ids"]) for row in rows]),
+            "edges": torch.from_numpy(np.stack([row["edges"] for row in rows]))[:, None],
+            "classes": torch.from_numpy(np.stack([self.palette.paint(row["ids"]) for row in rows])).movedim(3, 1),
             "tokens": torch.from_numpy(np.stack([row["tokens"] for row in rows])),
             "keep": torch.from_numpy(np.stack([row["keep"] for row in rows])),
             **draw_noise((latents.shape[1], height, width), self.diffusion.timesteps, rngs),

@@ -24,7 +24,7 @@ from synthgen.seeds import derive_seed
 from synthgen.training.captions import RULES
 from synthgen.training.data import pack_crops
 from synthgen.training.kinds import StarterSpec
-from synthgen.training.pack import Pack, PackWriter, open_pack
+from synthgen.training.pack import Pack, PackWriter, map_ahead, open_pack
 from synthgen.training.photometric import DAY, VARIANTS, relight
 from synthgen.training.pictures import images_to_tensor
 from synthgen.training.spec import Captions, Source
@@ -53,7 +53,7 @@ def prepare_source(spec: StarterSpec, source: Source, palette: Palette, vae: Any
         ConfigError: a caption column (a starter's captions come from pixels or prompts), or unknown classes.
     """
     cache = spec.out / "cache"
-    crops = pack_crops(source, cache, spec.seed, palette)
+    crops = pack_crops(source, cache, spec.seed, palette, spec.execution.workers)
     maps = _pack_maps(spec, source, palette, crops, cache)
     return StarterSource(crops, maps, _pack_latents(spec, source, palette, crops, vae, cache))
 
@@ -82,12 +82,17 @@ def _pack_maps(spec: StarterSpec, source: Source, palette: Palette, crops: Pack,
     low, high, sigma = spec.canny
     least, most = spec.protect_dilate
 
+    def draw(row: int) -> dict[str, NDArray[Any]]:
+        note = crops.notes[row]
+        seed = derive_seed(spec.seed, note["id"], note["crop"], 0, "protect")
+        radius = int(np.random.default_rng(seed).integers(least, most + 1))
+        edges = canny_edges(crops["image"][row], low, high, sigma)
+        return {"edges": edges, "protected": protected_mask(crops["ids"][row], classes, radius)}
+
     def build(writer: PackWriter) -> None:
-        for row, note in enumerate(crops.notes):
-            seed = derive_seed(spec.seed, note["id"], note["crop"], 0, "protect")
-            radius = int(np.random.default_rng(seed).integers(least, most + 1))
-            edges = canny_edges(crops["image"][row], low, high, sigma)
-            writer.append({"edges": edges, "protected": protected_mask(crops["ids"][row], classes, radius)}, note)
+        drawn = map_ahead(draw, range(len(crops)), spec.execution.workers)
+        for found, note in zip(drawn, crops.notes, strict=True):
+            writer.append(found, note)
 
     made_from = {
         "crops": crops.digest,
@@ -104,16 +109,21 @@ def _pack_latents(spec: StarterSpec, source: Source, palette: Palette, crops: Pa
     assert captions is not None
     write_caption = make_captioner(captions, palette, spec.seed)
 
+    def light(row: int) -> list[tuple[Image, dict[str, Any]]]:
+        note = crops.notes[row]
+        image, ids = np.asarray(crops["image"][row]), np.asarray(crops["ids"][row])
+        rng = np.random.default_rng(derive_seed(spec.seed, note["id"], note["crop"], 0, "variants"))
+        sky = ids == palette.id_of("sky") if "sky" in palette.names else None
+        lit = []
+        for variant in (DAY, *map(str, rng.choice(VARIANTS, source.variants, replace=False))):
+            about = {"crop": row, "variant": variant, "caption": write_caption(image, ids, variant, note)}
+            lit.append((relight(image, variant, rng, sky), about))
+        return lit
+
     def build(writer: PackWriter) -> None:
         waiting: list[tuple[Image, dict[str, Any]]] = []
-        for row, note in enumerate(crops.notes):
-            image, ids = np.asarray(crops["image"][row]), np.asarray(crops["ids"][row])
-            rng = np.random.default_rng(derive_seed(spec.seed, note["id"], note["crop"], 0, "variants"))
-            sky = ids == palette.id_of("sky") if "sky" in palette.names else None
-            for variant in (DAY, *rng.choice(VARIANTS, source.variants, replace=False)):
-                text = write_caption(image, ids, str(variant), note)
-                lit = relight(image, str(variant), rng, sky)
-                waiting.append((lit, {"crop": row, "variant": str(variant), "caption": text}))
+        for row, lit in enumerate(map_ahead(light, range(len(crops)), spec.execution.workers)):
+            waiting += lit
             while len(waiting) >= ENCODE_BATCH or (waiting and row == len(crops) - 1):
                 now, waiting = waiting[:ENCODE_BATCH], waiting[ENCODE_BATCH:]
                 for latent, (_, about) in zip(encode(vae, [image for image, _ in now]), now, strict=True):
