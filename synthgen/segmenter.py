@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from synthgen.extractors._batches import predict_by_size
-from synthgen.extractors._pretrained import architecture_of, from_folder, processor_and_model
+from synthgen.batches import predict_by_size
+from synthgen.pretrained import architecture_of, from_folder, processor_and_model
 from synthgen.types import ClassIds, ConfigError, Image
 from synthgen.weights import resolve_weights
 
