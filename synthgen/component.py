@@ -9,9 +9,9 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, SerializeAsAny
 
 from synthgen.types import ConfigError
 
@@ -68,3 +68,12 @@ def parse_component(family: str, value: Any, tag: str = "kind") -> Any:
     except ConfigError as error:
         raise ValueError(str(error)) from error
     return spec.model_validate(value)
+
+
+def components(family: str, base: type, tag: str = "kind") -> Any:
+    """The annotation of a field that holds any component of `family` and is written out with all its keys."""
+
+    def parse(value: Any) -> Any:
+        return parse_component(family, value, tag)
+
+    return Annotated[SerializeAsAny[base], BeforeValidator(parse)]  # type: ignore[valid-type,misc]

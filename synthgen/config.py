@@ -1,7 +1,8 @@
 """One YAML = one run. Unknown keys are errors; the resolved config is written beside its run.
 
-`run_id` hashes everything that decides pixels or labels: the config without `execution`, the digest of the source
-index, the prompt file, and the weights. Two runs with one id give the same bytes on one kind of device and library.
+`run_id` hashes everything that decides pixels or labels: the config without `execution` and `card`, the digest of the
+source index, the prompt file, and the weights. Two runs with one id give the same bytes on one kind of device and
+library.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,25 +18,19 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, ValidationError, model_validator
 
 from synthgen.checks.base import Check
-from synthgen.component import parse_component
+from synthgen.component import components
 from synthgen.datasets.base import Dataset
 from synthgen.detectors.base import Detector
 from synthgen.extractors.base import Extractor
 from synthgen.generators.base import Generator
 from synthgen.plan import PlanSpec
-from synthgen.protectors.base import Protector
+from synthgen.protectors.base import Protection, Strength
 from synthgen.randomizers.base import Randomizer
+from synthgen.stages import Stage, StageSpec, fill_stages, refuse_milder
 from synthgen.types import ConfigError
 
 MAX_YAML_BYTES = 1 << 20
 MAX_YAML_DEPTH = 32
-
-
-def _components(family: str, base: type, tag: str = "kind") -> Any:
-    def parse(value: Any) -> Any:
-        return parse_component(family, value, tag)
-
-    return Annotated[SerializeAsAny[base], BeforeValidator(parse)]  # type: ignore[valid-type,misc]
 
 
 def _parse_source(value: Any) -> Any:
@@ -59,6 +55,23 @@ class Execution(BaseModel):
     """Seconds to wait for another process that holds the output folder."""
 
 
+class CardSpec(BaseModel):
+    """What the release's card says that only its owner knows; nothing here changes a pixel or enters the run id.
+
+    `license` is an id of the Hugging Face hub (`cc-by-4.0`, `other`, …) or the address of a licence.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    license: str | None = Field(default=None, min_length=1, max_length=200)
+    pretty_name: str | None = Field(default=None, min_length=1, max_length=200)
+    description: str = Field(default="", max_length=20000)
+    creator: str | None = Field(default=None, min_length=1, max_length=200)
+    url: str | None = Field(default=None, pattern=r"^https?://\S+$")
+    published: date | None = None
+    citation: str | None = Field(default=None, min_length=1, max_length=5000)
+
+
 class RunConfig(BaseModel):
     """What one run does. `synthgen check CONFIG` prints it fully resolved."""
 
@@ -70,25 +83,32 @@ class RunConfig(BaseModel):
     names: Literal["keep", "pseudonym"] = "pseudonym"
     mode: Literal["scene", "people"] = "scene"
     no_region: Literal["quarantine", "release"] = "quarantine"
-    """Mode `people`: what becomes of an image in which nobody was found. Released, it is the source's, pixel for pixel:
-    only where it is known that such images show nobody."""
+    """Where the background is kept (mode `people`, `generate: none`): what becomes of an image in which nobody was
+    found. Released, it is the source's, pixel for pixel: only where it is known that such images show nobody."""
     device: str = "auto"
     """`auto` (cuda, then mps, then cpu), `cpu`, `cuda`, `mps`; with several ranks each takes its own."""
     threads: int = Field(default=1, ge=1)
     """Torch threads a process on a CPU. Part of the run id: another number of threads rounds otherwise."""
-    detect: tuple[_components("detectors", Detector), ...] = ()  # type: ignore[valid-type]
-    extract: tuple[_components("extractors", Extractor), ...] = Field(min_length=1)  # type: ignore[valid-type]
-    protect: tuple[_components("protectors", Protector), ...] = ()  # type: ignore[valid-type]
+    detect: tuple[components("detectors", Detector), ...] = ()  # type: ignore[valid-type]
+    extract: tuple[components("extractors", Extractor), ...] = ()  # type: ignore[valid-type]
+    protect: tuple[components("protectors", Protection), ...] = ()  # type: ignore[valid-type]
+    strength: Strength = "standard"
+    """How much of a region's coarse shape is left in the control maps: the scale of protectors/base.py."""
     dilate: float = Field(default=0.15, ge=0, le=2)
     """Regions grow by this share of their box's longer side (at least 2 px) before they are protected."""
+    stages: tuple[StageSpec, ...] = Field(default=(), max_length=16)
+    """What an output goes through that its checks reject, mildest first; without any, the run itself is the one stage.
+    """
     plan: PlanSpec = PlanSpec()
-    generate: _components("generators", Generator)  # type: ignore[valid-type]
-    randomize: tuple[_components("randomizers", Randomizer), ...] = ()  # type: ignore[valid-type]
+    generate: components("generators", Generator)  # type: ignore[valid-type]
+    randomize: tuple[components("randomizers", Randomizer), ...] = ()  # type: ignore[valid-type]
     """Applied to every output in this order, after the randomizers of its factor levels and before the checks."""
-    check: tuple[_components("checks", Check), ...] = ()  # type: ignore[valid-type]
+    check: tuple[components("checks", Check), ...] = ()  # type: ignore[valid-type]
     attempts: int = Field(default=3, ge=1, le=100)
-    """How often one output may be tried before it is quarantined."""
+    """How often one output may be tried in a stage, each time with another seed, before it goes to the next one; in the
+    last stage it is quarantined."""
     execution: Execution = Execution()
+    card: CardSpec = CardSpec()
 
     @model_validator(mode="after")
     def _consistent(self) -> RunConfig:
@@ -98,13 +118,46 @@ class RunConfig(BaseModel):
         missing = [kind for kind in self.generate.map_kinds() if kind not in extracted]
         if missing:
             raise ValueError(f"generate needs the control maps {missing}; add them under extract (there: {extracted})")
-        if self.mode == "people" and not (self.detect and any(spec.kind == "canvas" for spec in self.protect)):
-            raise ValueError(
-                "mode: people needs a detector under detect, and canvas under protect to remove the people"
-            )
+        stages = self.resolved_stages
+        refuse_milder(stages)
+        for stage in stages:
+            self._check_stage(stage)
         if self.names == "keep" and self.plan.variants > 1:
             raise ValueError("names: keep needs plan.variants: 1 (several outputs can't share one name); use pseudonym")
+        if not self.generate.paints and (self.plan.variants > 1 or self.plan.targets or self.extract):
+            raise ValueError(
+                "generate: none paints nothing: plan.variants must be 1, and plan.targets and extract empty (a classic "
+                "method reads pixels, not maps or prompts)"
+            )
         return self
+
+    def _check_stage(self, stage: Stage) -> None:
+        kinds = [spec.kind for spec in stage.protect]
+        where = f"stage {stage.title}: " if self.stages else ""
+        unread = [kind for kind in stage.scale if kind not in self.generate.map_kinds()]
+        if unread:
+            raise ValueError(f"{where}scale names the maps {unread}; generate reads {list(self.generate.map_kinds())}")
+        if self.generate.paints:
+            if self.mode == "people" and not (self.detect and "canvas" in kinds):
+                raise ValueError(
+                    f"{where}mode: people needs a detector under detect, and canvas under protect to remove the people"
+                )
+            return
+        if not stage.redactors:
+            raise ValueError(
+                f"{where}generate: none needs a classic method under protect (blur, pixelate, solid, …), or the source "
+                "would be released as it is"
+            )
+        if stage.protectors:
+            named = [spec.kind for spec in stage.protectors]
+            raise ValueError(f"{where}{named} act on control maps, which generate: none does not have; remove them")
+        if not self.detect and not all(spec.region == "all" for spec in stage.redactors):
+            raise ValueError(f"{where}nothing finds the regions; name a detector under detect, or set region: all")
+
+    @property
+    def resolved_stages(self) -> tuple[Stage, ...]:
+        """The stages with everything filled in, mildest first; one where `stages` is empty."""
+        return fill_stages(self.stages, self.protect, self.strength, self.dilate)
 
 
 def load_yaml(path: Path) -> dict[str, Any]:
@@ -215,8 +268,8 @@ def dump_config(config: RunConfig) -> str:
 
 
 def config_identity(config: RunConfig) -> dict[str, Any]:
-    """The part of a config that decides the output: all but `execution` and `name`, and where the source lies."""
-    value = config.model_dump(mode="json", exclude={"execution", "name"})
+    """The part of a config that decides the output: all but `execution`, `card`, `name`, and where the source lies."""
+    value = config.model_dump(mode="json", exclude={"execution", "card", "name"})
     value["source"].pop("path", None)
     return value
 

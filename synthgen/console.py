@@ -103,6 +103,7 @@ def summary_record(summary: Summary) -> dict[str, Any]:
         "accepted": summary.accepted,
         "quarantined": summary.quarantined,
         "targets": summary.targets,
+        "stages": summary.stages,
         "release": str(summary.root / "release"),
     }
 
@@ -111,6 +112,7 @@ def format_summary(summary: Summary) -> str:
     """What `synthgen run` ends with."""
     lines = [f"run {summary.run_id}: {summary.accepted} accepted, {sum(summary.quarantined.values())} quarantined"]
     lines += [f"  {count} × {code}" for code, count in sorted(summary.quarantined.items())]
+    lines += [f"stage    {title}: released {count}" for title, count in summary.stages.items()]
     lines += [f"target   {name}: {distance:.3f} total variation" for name, distance in summary.targets.items()]
     lines += [
         f"release  {summary.root / 'release'}   the replacement dataset",
@@ -128,6 +130,7 @@ def format_status(record: Mapping[str, Any]) -> str:
         f"accepted {record['accepted']}, quarantined {rejected}, of {record['outputs']} outputs",
     ]
     lines += [f"  {count} × {code}" for code, count in sorted(record["quarantined"].items())]
+    lines += [f"stage {title}: released {count}" for title, count in record["stages"].items()]
     if record["rate"]:
         lines.append(f"rate {record['rate']:.2f} outputs/s, {record['seconds_left']:.0f} s left at that rate")
     lines.append("release is written" if record["released"] else "release is not written yet")
@@ -144,6 +147,8 @@ def format_check(description: Mapping[str, Any]) -> str:
     lines.append("weights")
     for weights in description["weights"]:
         lines.append(f"  {weights['ref']}  {weights['state']}  licence: {weights['licence'] or 'not stated'}")
+    lines.append("stages")
+    lines += [f"  {line}" for line in description["stages"]]
     lines.append("plan")
     lines += [f"  {line}" for line in description["plan"]]
     lines.append(f"cost     {description['cost']}")

@@ -235,9 +235,14 @@ def read_header(path: Path, root: Path) -> tuple[int, tuple[int, int]]:
         BadSample: as `open_file` and `decode_image`.
     """
     with open_file(path, root) as file:
-        opened = _open_stream(file, str(path), FORMATS, file.read(16))
-        orientation = _exif_orientation(opened)
-        width, height = opened.size
+        return parse_header(file, str(path))
+
+
+def parse_header(stream: BinaryIO, origin: str) -> tuple[int, tuple[int, int]]:
+    """As `read_header`, of an open file or of bytes in memory."""
+    opened = _open_stream(stream, origin, FORMATS, stream.read(16))
+    orientation = _exif_orientation(opened)
+    width, height = opened.size
     if opened.format == "TIFF" and orientation >= 5:
         width, height = height, width
     return orientation, (width, height)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from synthgen.cli import compose
 from synthgen.config import RunConfig, dump_config
+from synthgen.convert import Conversion, convert_run
 from synthgen.factors import Range
-from synthgen.launch import resolve, select_items
+from synthgen.launch import count_by_stage, resolve, select_items
 from synthgen.plan import Plan
-from synthgen.rundir import open_run
+from synthgen.report.documents import write_documents
+from synthgen.rundir import RunDir, open_run
 from synthgen.types import ConfigError
 from synthgen.weights import describe_weights, pin_reference, resolve_weights, verify_reference
 
@@ -46,7 +49,10 @@ def describe(config: Path | None, source: Path | None, assignments: list[str] | 
         "run_id": None if resolved is None else resolved.run_id,
         "source": _source_record(resolved_config, named, there, resolved),
         "weights": weights,
-        "plan": _plan_lines(Plan(resolved_config.plan, resolved_config.seed), count),
+        "stages": [stage.describe() for stage in resolved_config.resolved_stages],
+        "plan": _plan_lines(Plan(resolved_config.plan, resolved_config.seed), count)
+        if resolved_config.generate.paints
+        else ["no prompts: the generator is none"],
         "cost": _cost(resolved_config, count),
     }
 
@@ -107,15 +113,17 @@ def _plan_lines(plan: Plan, count: int | None) -> list[str]:
 
 
 def _cost(config: RunConfig, count: int | None) -> str:
+    tries = f"{config.attempts} attempts an output"
+    tries += f" in each of {len(config.stages)} stages" if config.stages else ""
+    if not config.generate.paints:
+        return "nothing is painted: detection, the classic methods and the checks alone"
     steps = getattr(config.generate, "steps", 0)
     batch = config.generate.batch_size
     if count is None:
         return f"{steps} denoising steps an output, in batches of {batch}"
     outputs = count * config.plan.variants
     batches = -(-outputs // batch)
-    return (
-        f"{outputs} outputs × {steps} steps = {batches} batches or more; at most {config.attempts} attempts an output"
-    )
+    return f"{outputs} outputs × {steps} steps = {batches} batches or more; at most {tries}"
 
 
 def pin_config(path: Path) -> str:
@@ -149,7 +157,11 @@ def run_status(path: Path) -> dict[str, Any]:
     shards = store.shards()
     done = [shard for shard in shards if store.done(shard)]
     times = sorted((store.ledgers / f"{shard.name}.parquet").stat().st_mtime for shard in done)
-    verdicts = Counter((row.verdict, row.code) for row in store.rows())
+    verdicts: Counter[tuple[str, str]] = Counter()
+    stages: Counter[int] = Counter()
+    for row in store.rows():
+        verdicts[row.verdict, row.code] += 1
+        stages[row.stage] += row.verdict == "accepted"
     accepted = verdicts.pop(("accepted", ""), 0)
     outputs = sum(shard.count(config.plan.variants) for shard in shards)
     seen = sum(shard.count(config.plan.variants) for shard in done)
@@ -162,6 +174,7 @@ def run_status(path: Path) -> dict[str, Any]:
         "outputs": outputs,
         "accepted": accepted,
         "quarantined": {code: count for (_, code), count in verdicts.items()},
+        "stages": count_by_stage(config, stages),
         "rate": rate,
         "seconds_left": (outputs - seen) / rate if rate else 0.0,
         "released": run.release.is_dir(),
@@ -174,13 +187,27 @@ def export_run(path: Path, out: Path) -> dict[str, int]:
     Raises:
         SynthgenError: no run there, shards missing, or `out` exists.
     """
-    run = open_run(path)
+    run = _finished(path)
     if out.exists():
         raise ConfigError(f"{out}: exists already; choose a folder that does not")
-    left = run.store.pending()
-    if left:
-        raise ConfigError(f"{path}: {len(left)} shard(s) are not done; run it to the end first")
     config = run.config()
     items = {item.id: item for item in select_items(config.source)[1]}
     out.parent.mkdir(parents=True, exist_ok=True)
-    return run.export(config.source, items, out, run.names(config))
+    return run.export(config.source, items, out, run.names(config), partial(write_documents, run))
+
+
+def convert_finished(path: Path, name: str, out: Path) -> Conversion:
+    """As `export_run`, in format `name`.
+
+    Raises:
+        SynthgenError: as `export_run`, an unknown format, or one that can't hold the classes.
+    """
+    return convert_run(_finished(path), name, out)
+
+
+def _finished(path: Path) -> RunDir:
+    run = open_run(path)
+    left = run.store.pending()
+    if left:
+        raise ConfigError(f"{path}: {len(left)} shard(s) are not done; run it to the end first")
+    return run

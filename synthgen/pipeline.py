@@ -2,8 +2,9 @@
 
 Three things run side by side, joined by bounded queues: threads that prepare samples (read, detect, extract,
 protect), the caller's thread that generates, and threads that restore, check and encode. Outcomes that a check
-rejected go back into the queue with a new seed, so later batches stay full. No pixel depends on who ran beside whom:
-the noise belongs to the sample and partial batches are padded.
+rejected go back into the queue with a new seed, in the same stage or prepared anew for the next one, so later batches
+stay full. No pixel depends on who ran beside whom: the noise belongs to the sample and partial batches are padded.
+Redacted samples (generator `none`) pass by the generator.
 """
 
 from __future__ import annotations
@@ -17,25 +18,34 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from synthgen.checks.base import CheckRun
+from synthgen.checks.base import Candidate, CheckRun
 from synthgen.config import RunConfig
 from synthgen.describe import describe_objects
 from synthgen.generators.base import GeneratorRun, Size
 from synthgen.images import encode_image
 from synthgen.measurements import measure
+from synthgen.people import count_small
 from synthgen.plan import Plan
 from synthgen.prepare import Prepared, Preparer, restore
 from synthgen.seeds import derive_seed
 from synthgen.shards import Shard, ShardStore, ShardWriter, StoredImage
-from synthgen.types import BadSample, ConfigError, Extra, Generated, Image, Item, Recipe, Row, Score
+from synthgen.types import BadSample, ConfigError, Extra, Generated, Image, Item, Mask, Recipe, Row, Score
 
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """One output to be made."""
+    """One output to be made. `tries` counts the rejected ones of this stage."""
 
     prepared: Prepared
     recipe: Recipe
+    tries: int = 0
+
+    @property
+    def painted_by(self) -> Recipe:
+        """The recipe with the stage's factors on the scales of the ControlNets."""
+        control, scale = self.recipe.control, self.prepared.scale
+        kinds = sorted(control.keys() | scale.keys())
+        return replace(self.recipe, control={kind: control.get(kind, 1.0) * scale.get(kind, 1.0) for kind in kinds})
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +83,7 @@ class BatchQueue:
 
     def add(self, task: Task, first: bool = False) -> None:
         """Queue a task among those that it may share a batch with."""
-        key = task.prepared.bucket, frozenset(task.recipe.control.items())
+        key = task.prepared.bucket, frozenset(task.painted_by.control.items())
         queue = self._tasks.setdefault(key, deque())
         if first:
             queue.appendleft(task)
@@ -112,6 +122,7 @@ class _ShardLoop:
         if missing:
             raise ConfigError(f"the source lost {len(missing)} image(s) since the run began, first: {missing[0]}")
         self.items = [job.items[sample_id] for sample_id in shard.ids]
+        self.later_controls: dict[tuple[str, int, str], bytes] = {}
         self.extras: Mapping[str, list[Extra]] = defaultdict(list)
         for extra in shard.extras:
             self.extras[extra.sample_id].append(extra)
@@ -127,17 +138,19 @@ class _ShardLoop:
             more = True
             while True:
                 self._settle(wait=False)
+                while len(self.finishing) > bound:
+                    self._settle(wait=True)
                 batch = self.queue.take(partial=not more and not self.finishing)
                 if batch:
                     self._generate(batch)
-                    while len(self.finishing) > bound:
-                        self._settle(wait=True)
                 elif more:
                     more = self._accept_prepared(feed)
                 elif self.finishing:
                     self._settle(wait=True)
                 else:
-                    return
+                    break
+        for (sample_id, stage, kind), png in sorted(self.later_controls.items()):
+            self.writer.add_control(sample_id, kind, stage, png)
 
     def _accept_prepared(self, feed: Iterator[Prepared | Row]) -> bool:
         prepared = next(feed, None)
@@ -152,17 +165,33 @@ class _ShardLoop:
         plan, sample_id = self.job.plan, prepared.sample.item.id
         objects = describe_objects(prepared.sample.labels) if plan.file.uses_objects else ""
         for extra in self.extras[sample_id]:
-            self.queue.add(Task(prepared, plan.recipe(sample_id, extra.variant, 0, objects, extra)))
+            self._begin(Task(prepared, plan.recipe(sample_id, extra.variant, 0, objects, extra)))
         if not self.extras[sample_id]:
             for kind, control in prepared.controls.maps.items():
-                self.writer.add_control(sample_id, kind, encode_image(control.image, ".png"))
+                self.writer.add_control(sample_id, kind, prepared.stage, encode_image(control.image, ".png"))
             for variant in range(self.job.config.plan.variants):
-                self.queue.add(Task(prepared, plan.recipe(sample_id, variant, 0, objects)))
+                self._begin(Task(prepared, plan.recipe(sample_id, variant, 0, objects)))
         return True
+
+    def _keep_later_controls(self, prepared: Prepared) -> None:
+        """Hold the maps of a later stage until the shard ends: the order of retries is not the same in every run."""
+        sample_id, stage = prepared.sample.item.id, prepared.stage
+        for kind, control in prepared.controls.maps.items():
+            if (sample_id, stage, kind) not in self.later_controls:
+                self.later_controls[sample_id, stage, kind] = encode_image(control.image, ".png")
+
+    def _begin(self, task: Task, first: bool = False) -> None:
+        """Queue a task for the generator; what is redacted already is finished at once."""
+        redacted = task.prepared.redacted
+        if redacted is None:
+            self.queue.add(task, first)
+            return
+        unprompted = replace(task.recipe, prompt="", negative_prompt="", factors={}, control={})
+        self.finishing.append(self.pool.submit(finish, self.job, replace(task, recipe=unprompted), redacted.image))
 
     def _generate(self, batch: list[Task]) -> None:
         controls = [task.prepared.controls for task in batch]
-        images = self.job.generate(batch[0].prepared.bucket, controls, [task.recipe for task in batch])
+        images = self.job.generate(batch[0].prepared.bucket, controls, [task.painted_by for task in batch])
         for task, image in zip(batch, images, strict=True):
             self.finishing.append(self.pool.submit(finish, self.job, task, image))
 
@@ -172,7 +201,9 @@ class _ShardLoop:
             outcome = self.finishing.popleft().result()
             wait = False
             if outcome.retry is not None:
-                self.queue.add(outcome.retry, first=True)
+                if outcome.retry.prepared.stage > 1:
+                    self._keep_later_controls(outcome.retry.prepared)
+                self._begin(outcome.retry, first=True)
             if outcome.image is not None:
                 self.writer.add_image(outcome.image)
             if outcome.row is not None:
@@ -196,22 +227,51 @@ def _prefetch(
 
 def finish(job: Job, task: Task, image: Image) -> Outcome:
     """Restore the source's size, randomize, check, and encode one generated image, or ask for another try."""
-    sample = task.prepared.sample
-    output = randomize(job, task, restore(task.prepared, image, job.config.mode))
+    sample, redacted = task.prepared.sample, task.prepared.redacted
+    restored = image if redacted is not None else restore(task.prepared, image, job.config.mode)
+    output = randomize(job, task, restored)
     generated = Generated(output, task.recipe)
     try:
-        scores = [check(sample, task.prepared.controls, generated) for check in job.checks]
+        candidate = Candidate(sample, task.prepared.regions, kept_pixels(job, task.prepared), generated)
+        scores = [check(candidate) for check in job.checks]
+        failed = [place for place, score in enumerate(scores) if score.passed is not True]
+        retry = next_try(job, task, any(job.config.check[place].escalates for place in failed)) if failed else None
     except BadSample as bad:
         return Outcome(_row(task, (), "", bad.code, bad.message))
-    failed = next((score for score in scores if score.passed is not True), None)
-    if failed is not None and task.recipe.attempt + 1 < job.config.attempts:
-        return Outcome(retry=Task(task.prepared, job.plan.again(task.recipe)))
+    if retry is not None:
+        return Outcome(retry=retry)
     scores += [Score(f"measured:{name}", value, None) for name, value in measure(output).items()]
-    if failed is not None:
-        return Outcome(_row(task, scores, "", f"check-{failed.check}", failed.message))
+    if failed:
+        first = scores[failed[0]]
+        return Outcome(_row(task, scores, "", f"check-{first.check}", first.message))
     data = encode_image(output, PurePosixPath(sample.item.id).suffix)
     row = _row(task, scores, hashlib.sha256(data).hexdigest(), "", "")
     return Outcome(row, StoredImage(sample.item.id, task.recipe.variant, data))
+
+
+def kept_pixels(job: Job, prepared: Prepared) -> Mask | None:
+    """(height, width), True where an output keeps the source's pixels on purpose; None where every pixel is new."""
+    if prepared.redacted is not None:
+        return ~prepared.redacted.treated
+    return ~prepared.hole if job.config.mode == "people" else None
+
+
+def next_try(job: Job, task: Task, escalates: bool) -> Task | None:
+    """The task once more with another seed: in its stage up to `attempts` times, then in the next one; None at the end.
+
+    What `escalates` (an identity that was recognised) goes to the next stage at once, since another seed of the same
+    protection would only be drawn until one happens to pass. So does a redaction, which another seed does not change.
+
+    Raises:
+        BadSample: the sample can't be prepared for the next stage.
+    """
+    exhausted = task.tries + 1 >= job.config.attempts or not job.config.generate.paints
+    recipe = job.plan.again(task.recipe)
+    if escalates or exhausted:
+        prepared = job.preparer.next_stage(task.prepared)
+        if prepared is not None:
+            return Task(prepared, recipe)
+    return None if exhausted else Task(task.prepared, recipe, task.tries + 1)
 
 
 def randomize(job: Job, task: Task, output: Image) -> Image:
@@ -242,6 +302,8 @@ def _row(task: Task, scores: Sequence[Score], output_digest: str, code: str, mes
         seed=recipe.seed,
         prompt=recipe.prompt,
         factors=recipe.factors,
-        scores={score.check: score.value for score in scores},
+        scores={name: value for score in scores for name, value in score.to_columns().items()},
         regions={kind: kinds.count(kind) for kind in sorted(set(kinds))},
+        stage=task.prepared.stage,
+        small_people=count_small(task.prepared.regions, sample.size),
     )

@@ -1,14 +1,17 @@
-"""From a source item to what a generator may see: read, detect, scale, extract, protect, seal.
+"""From a source item to what a generator may see: read, detect, scale, remove, extract, protect, seal.
 
-Everything up to `seal` may hold source pixels; nothing after it does. Extractors that need only shapes around people
-never see people at all: the pixels of the protected regions are removed before extraction, so even the support of an
-edge filter at a region's border holds nothing of the person.
+Everything up to `seal` may hold source pixels; nothing after it does. Extractors never see people at all: the pixels
+of the protected regions are removed before extraction, so even the support of an edge filter at a region's border, or
+the whole view of a network, holds nothing of the person.
+
+A run whose generator is `none` takes the other way out: `redact` treats the source's own pixels and makes a `Redacted`.
+Which way a sample goes is decided by the config, once, and no sample goes both.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -18,8 +21,11 @@ from synthgen.datasets.base import Dataset
 from synthgen.detectors.base import DetectorRun
 from synthgen.extractors.base import Extractor, ExtractorRun
 from synthgen.generators.base import Size
-from synthgen.protectors.base import ProtectorRun
+from synthgen.people import complete_people
+from synthgen.protectors.base import ProtectorRun, RedactorRun, coarse_regions
 from synthgen.regions import dilate_regions, remove_pixels, scale_mask, scale_regions
+from synthgen.seeds import derive_seed
+from synthgen.stages import Stage
 from synthgen.types import (
     BadSample,
     Controls,
@@ -27,6 +33,7 @@ from synthgen.types import (
     Instance,
     Item,
     Mask,
+    Redacted,
     Region,
     Row,
     Sample,
@@ -37,24 +44,60 @@ from synthgen.types import (
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A sample ready for generation. `hole` is the protected mask at the source's size."""
+    """A sample ready for one stage. `hole` is the protected mask at the source's size.
+
+    Either `controls` hold what a generator may see, or (generator `none`) they are empty and `redacted` is the output.
+    """
 
     sample: Sample
     regions: tuple[Region, ...]
     hole: Mask
     bucket: Size
     controls: Controls
+    redacted: Redacted | None = None
+    stage: int = 1
+    scale: Mapping[str, float] = field(default_factory=dict)
+    """The stage's factors on the scales of the ControlNets, by map kind."""
+
+    def __post_init__(self) -> None:
+        if self.redacted is not None and (self.controls.maps or self.controls.canvas is not None):
+            raise ValueError("a redacted sample has no controls: no generator may run on it")
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedStage:
+    """A stage with its protectors ready to run."""
+
+    stage: Stage
+    protectors: tuple[ProtectorRun, ...]
+    redactors: tuple[tuple[str, RedactorRun], ...]
+    """Each with the purpose of its stream of random numbers."""
+
+    @staticmethod
+    def of(stage: Stage, device: str) -> LoadedStage:
+        """Load the protectors onto `device`."""
+        redactors = tuple(
+            (f"redact:{place}:{spec.kind}", spec.load(device)) for place, spec in enumerate(stage.redactors)
+        )
+        return LoadedStage(stage, tuple(spec.load(device) for spec in stage.protectors), redactors)
+
+    def redact(self, image: Image, mask: Mask, run_seed: int, sample_id: str) -> Image:
+        """The image after every redactor, each with a stream of the sample's own."""
+        for purpose, run in self.redactors:
+            seed = derive_seed(run_seed, sample_id, 0, self.stage.number, purpose)
+            image = run(image, mask, np.random.default_rng(seed))
+        return image
 
 
 class Preparer:
-    """Loaded detectors, extractors and protectors of one run."""
+    """Loaded detectors, extractors and stages of one run."""
 
     def __init__(self, config: RunConfig, dataset: Dataset, device: str) -> None:
         self.config = config
         self.dataset = dataset
         self.detectors: list[DetectorRun] = [spec.load(device) for spec in config.detect]
         self.extractors: list[tuple[Extractor, ExtractorRun]] = [(spec, spec.load(device)) for spec in config.extract]
-        self.protectors: list[ProtectorRun] = [spec.load(device) for spec in config.protect]
+        self.stages = [LoadedStage.of(stage, device) for stage in config.resolved_stages]
 
     def __call__(self, items: Sequence[Item]) -> list[Prepared | Row]:
         """Prepare a few items; a bad one becomes a quarantined row, the others go on."""
@@ -67,33 +110,69 @@ class Preparer:
         return results
 
     def prepare(self, sample: Sample) -> Prepared:
-        """Run everything on one decoded sample.
+        """Run everything on one decoded sample, for the first stage.
 
         Raises:
             BadSample: something about it can't be used.
         """
-        return self.stages(sample)[0]
+        return self.at_stage(sample, self.detect(sample), 1)[0]
 
-    def stages(self, sample: Sample) -> tuple[Prepared, SourceMaps]:
-        """`prepare`, and beside it the maps as they were before protection (private; for contact sheets)."""
-        regions = tuple(region for detect in self.detectors for region in detect([sample])[0])
-        if self.config.mode == "people" and self.config.no_region == "quarantine" and not regions:
+    def next_stage(self, prepared: Prepared) -> Prepared | None:
+        """The sample once more, for the stage after; its regions are known. None after the last.
+
+        Raises:
+            BadSample: something about it can't be used.
+        """
+        if prepared.stage == len(self.stages):
+            return None
+        return self.at_stage(prepared.sample, prepared.regions, prepared.stage + 1)[0]
+
+    def detect(self, sample: Sample) -> tuple[Region, ...]:
+        """The regions of all detectors, and what their people lack (people.py).
+
+        Raises:
+            BadSample: `no-region` where the background would be released and nobody was found.
+        """
+        found = [region for detect in self.detectors for region in detect([sample])[0]]
+        regions = complete_people(found, sample.size).regions
+        if not regions and self.config.no_region == "quarantine" and self._keeps_background():
             raise BadSample("no-region", "nobody was found, so the source would leave as it is; see the key no_region")
+        return regions
+
+    def _keeps_background(self) -> bool:
+        if self.config.generate.paints:
+            return self.config.mode == "people"
+        return not all(any(spec.region == "all" for spec in loaded.stage.redactors) for loaded in self.stages)
+
+    def at_stage(self, sample: Sample, regions: tuple[Region, ...], number: int) -> tuple[Prepared, SourceMaps]:
+        """A sample prepared for stage `number`, and the maps as they were before protection (private).
+
+        Raises:
+            BadSample: something about it can't be used.
+        """
+        loaded = self.stages[number - 1]
+        stage = loaded.stage
+        shapes = coarse_regions(regions, stage.strength)
+        hole = dilate_regions(shapes, sample.size, stage.dilate)
+        if not self.config.generate.paints:
+            image = loaded.redact(sample.image, hole, self.config.seed, sample.item.id)
+            whole = any(spec.region == "all" for spec in stage.redactors)
+            redacted = Redacted(image, np.ones_like(hole) if whole else hole)
+            empty = Controls({}, sample.size)
+            return Prepared(sample, regions, hole, sample.size, empty, redacted, number), SourceMaps({})
         bucket = self.config.generate.bucket(sample.size)
         small = resize_sample(sample, bucket)
-        near = tuple(scale_regions(regions, sample.size, bucket))
-        hole = dilate_regions(regions, sample.size, self.config.dilate)
-        mask = dilate_regions(near, bucket, self.config.dilate)
-        mask |= scale_mask(hole, bucket)
-        blind = replace(small, image=self._without_people(sample, small, hole, mask))
-        maps = {spec.kind: run([small if spec.reads_regions else blind])[0] for spec, run in self.extractors}
-        canvas = blind.image if self.config.mode == "people" else None
-        seen = SourceMaps(maps, canvas)
+        near = tuple(scale_regions(shapes, sample.size, bucket))
+        mask = dilate_regions(near, bucket, stage.dilate) | scale_mask(hole, bucket)
+        blind = self._without_people(sample, small, hole, mask)
+        blind = loaded.redact(blind, mask, self.config.seed, sample.item.id)
+        maps = {spec.kind: run([replace(small, image=blind)])[0] for spec, run in self.extractors}
+        seen = SourceMaps(maps, blind if self.config.mode == "people" else None)
         protected = seen
-        for protect in self.protectors:
+        for protect in loaded.protectors:
             protected = protect(protected, near, mask)
         controls = seal(protected, mask, bucket)
-        return Prepared(sample, regions, hole, bucket, controls), seen
+        return Prepared(sample, regions, hole, bucket, controls, None, number, stage.scale), seen
 
     @staticmethod
     def _without_people(sample: Sample, small: Sample, hole: Mask, mask: Mask) -> Image:

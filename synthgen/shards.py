@@ -24,7 +24,9 @@ from synthgen.types import ConfigError, Extra, Row
 _JSON_FIELDS = ("factors", "scores", "regions")
 LEDGER_SCHEMA = pa.schema([(field.name, pa.int64() if field.type == "int" else pa.string()) for field in fields(Row)])
 IMAGES_SCHEMA = pa.schema([("sample_id", pa.string()), ("variant", pa.int64()), ("image", pa.binary())])
-CONTROLS_SCHEMA = pa.schema([("sample_id", pa.string()), ("kind", pa.string()), ("image", pa.binary())])
+CONTROLS_SCHEMA = pa.schema(
+    [("sample_id", pa.string()), ("kind", pa.string()), ("stage", pa.int64()), ("image", pa.binary())]
+)
 ROWS_PER_GROUP = 16
 
 
@@ -215,9 +217,9 @@ class ShardWriter:
         """Store one accepted output."""
         self._add("images", {"sample_id": image.sample_id, "variant": image.variant, "image": image.data})
 
-    def add_control(self, sample_id: str, kind: str, png: bytes) -> None:
-        """Store one protected control map (PNG). Private."""
-        self._add("controls", {"sample_id": sample_id, "kind": kind, "image": png})
+    def add_control(self, sample_id: str, kind: str, stage: int, png: bytes) -> None:
+        """Store one protected control map (PNG) as it was in a stage. Private."""
+        self._add("controls", {"sample_id": sample_id, "kind": kind, "stage": stage, "image": png})
 
     def _add(self, name: str, record: Mapping[str, Any]) -> None:
         self._buffers[name].append(record)

@@ -4,6 +4,9 @@ A `Sample` is read from the source; detectors find `Region`s in it; extractors t
 take the identity out of them; `seal` turns what is left into `Controls`. Generators receive `Controls` and a `Recipe`
 and nothing else, so no code path leads from a protected source pixel to a generator: the privacy boundary is this file.
 
+Classic redaction goes another way: blurred or pixelated, the pixels of a region become a `Redacted`, which is an output
+and no input. It has nothing in common with `Controls`, nothing turns one into the other, and no generator takes it.
+
 Images are `uint8` arrays of shape (height, width, 3) in RGB. Boxes are pixels of the image as it is shown (after EXIF
 orientation), half-open: x0 <= x < x1.
 """
@@ -24,6 +27,8 @@ Mask = NDArray[np.bool_]
 """(height, width), True inside."""
 ClassIds = NDArray[np.int32]
 """(height, width), one class id a pixel."""
+Points = NDArray[np.float64]
+"""(n, 2) x and y in pixels; (n, 3) with a visibility."""
 RegionKind = Literal["face", "head", "person", "plate", "text"]
 Verdict = Literal["accepted", "quarantined"]
 
@@ -50,12 +55,17 @@ class BadSample(SynthgenError):
 
 @dataclass(frozen=True)
 class ClassInfo:
-    """One row of a class table. `ignore` classes carry no label (void)."""
+    """One row of a class table. `ignore` classes carry no label (void).
+
+    `keypoints` names the points of a class in order; `skeleton` joins them by their numbers, from 1, as COCO does.
+    """
 
     id: int
     name: str
     color: tuple[int, int, int] | None = None
     ignore: bool = False
+    keypoints: tuple[str, ...] = ()
+    skeleton: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -80,12 +90,20 @@ class Box:
 
 @dataclass(frozen=True, eq=False)
 class Instance:
-    """One labelled object; `mask` when the label outlines it, else only its box."""
+    """One labelled object; `mask` when the label outlines it, else only its box.
+
+    `polygons` are the (n, 2) outlines, x and y in pixels, that `mask` was painted from, where the label has them.
+    `keypoints` is (k, 3): x, y and 0 not labelled, 1 labelled but hidden, 2 visible. `attributes` are what else the
+    label says of this object (`truncated`, `difficult`, …).
+    """
 
     class_id: int
     box: Box
     mask: Mask | None = None
     crowd: bool = False
+    polygons: tuple[Points, ...] = ()
+    keypoints: Points | None = None
+    attributes: Mapping[str, str | int | float | bool] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,7 +195,7 @@ class ControlMap:
 
 @dataclass(frozen=True, eq=False)
 class SourceMaps:
-    """What the extractors saw: still the source's. `canvas` is the source image (mode `people`, classic redaction)."""
+    """What the extractors saw: still the source's. `canvas` is the source image (mode `people`)."""
 
     maps: Mapping[str, ControlMap]
     canvas: Image | None = None
@@ -213,6 +231,20 @@ def seal(protected: SourceMaps, protected_mask: Mask, size: tuple[int, int]) -> 
     if protected.canvas is not None and (protected_mask & ~hole).any():
         raise BadSample("canvas-not-protected", "the canvas still shows pixels of a protected region")
     return Controls(protected.maps, size, protected.canvas, protected.hole)
+
+
+@dataclass(frozen=True, eq=False)
+class Redacted:
+    """A source picture whose regions a classic method treated **from their own pixels**: the output of a run whose
+    generator is `none`, and of no other.
+
+    The one place beside `Sample` where something of a protected region's pixels is left, so it is a type of its own:
+    a generator takes `Controls`, and mypy refuses this in their place. `image` is (height, width, 3) of the source's
+    size; outside `treated` (height, width) it is the source's, byte for byte.
+    """
+
+    image: Image
+    treated: Mask
 
 
 @dataclass(frozen=True)
@@ -253,12 +285,20 @@ class Generated:
 
 @dataclass(frozen=True)
 class Score:
-    """What one check found. `passed` None means that it could not tell (then the sample fails closed)."""
+    """What one check found. `passed` None means that it could not tell (then the sample fails closed).
+
+    `counts` stand beside the value in the ledger, as `<check>:<name>`: how many were checked, how many could not be.
+    """
 
     check: str
     value: float | None
     passed: bool | None
     message: str = ""
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+    def to_columns(self) -> dict[str, float | None]:
+        """The value and the counts by their names in the ledger."""
+        return {self.check: self.value} | {f"{self.check}:{name}": float(n) for name, n in self.counts.items()}
 
 
 @dataclass(frozen=True)
@@ -281,6 +321,10 @@ class Row:
     factors: Mapping[str, str | float] = field(default_factory=dict)
     scores: Mapping[str, float | None] = field(default_factory=dict)
     regions: Mapping[str, int] = field(default_factory=dict)
+    stage: int = 0
+    """The stage of the last attempt, from 1, which released the output if it was accepted; 0 where none was begun."""
+    small_people: int = 0
+    """People too small for a face detector or a check to say anything about; they are protected all the same."""
 
     def to_record(self) -> dict[str, Any]:
         """The fields by name."""

@@ -10,13 +10,26 @@ import numpy as np
 import pytest
 
 from synthgen import prepare
+from synthgen.checks.base import Candidate, CheckRun, Learned
 from synthgen.checks.quality import QualityCheck
 from synthgen.launch import resolve
 from synthgen.pipeline import BatchQueue, Task
 from synthgen.plan import Plan, PlanSpec
 from synthgen.rundir import RunDir
 from synthgen.types import BadSample, Controls, Generated, Item, Labels, Row, Sample, Score
-from tests.datasets_for_tests import BAD, GOOD, config_value, open_image, parsed, rows, run, street, tree, write_streets
+from tests.datasets_for_tests import (
+    BAD,
+    DOCUMENTS,
+    GOOD,
+    config_value,
+    open_image,
+    parsed,
+    rows,
+    run,
+    street,
+    tree,
+    write_streets,
+)
 
 Runner = Callable[..., Path]
 
@@ -38,7 +51,7 @@ def labels_of(names: tuple[str, ...]) -> set[str]:
 
 def test_the_release_is_the_source_less_what_was_rejected(finished: Path, street_set: Path) -> None:
     released, source = tree(finished / "release"), tree(street_set)
-    assert set(released) == {*GOOD, *labels_of(GOOD), "classes.csv"}
+    assert set(released) == {*GOOD, *labels_of(GOOD), "classes.csv", *DOCUMENTS}
     for name in (*labels_of(GOOD), "classes.csv"):
         assert released[name] == source[name], f"{name} must be the source's, byte for byte"
     for name in GOOD:
@@ -54,7 +67,7 @@ def test_every_image_has_its_row(finished: Path) -> None:
         row = found[name, 0]
         assert row.verdict == "accepted" and len(row.source_digest) == len(row.output_digest) == 64
         assert (row.width, row.height) == ((48, 64) if "tall" in name else (64, 48))
-        assert row.regions == {"person": 1}
+        assert row.regions == {"head": 1, "person": 1}
         assert row.split == name.split("/")[1]
         assert row.scores["quality"] is not None and row.factors.keys() >= {"time"} and row.prompt
     for name in BAD:
@@ -65,7 +78,8 @@ def test_control_maps_stay_private_and_whole(finished: Path) -> None:
     private = {path.name for path in (finished / "private").iterdir()}
     assert private >= {"shards", "controls", "ledger", "ledger.parquet", "key", "run.json", "shards.json"}
     assert not list(finished.rglob("*.tmp"))
-    assert not [name for name in tree(finished / "release") if name.endswith((".parquet", ".json", ".yaml"))]
+    released = set(tree(finished / "release")) - DOCUMENTS
+    assert not [name for name in released if name.endswith((".parquet", ".json", ".yaml"))]
 
 
 @pytest.mark.parametrize(
@@ -130,7 +144,7 @@ def test_what_every_check_rejects_is_quarantined_and_the_release_is_empty(
     summary = run(value, tmp_path / "run")
     assert summary.accepted == 0
     assert summary.quarantined == {"check-quality": len(GOOD)} | dict.fromkeys(BAD.values(), 1)
-    assert set(tree(tmp_path / "run/release")) == {"classes.csv"}
+    assert set(tree(tmp_path / "run/release")) == {"classes.csv", *DOCUMENTS}
     plan = Plan(PlanSpec(prompts="street"), 0)
     for name in GOOD:
         row = rows(tmp_path / "run")[name, 0]
@@ -142,10 +156,10 @@ def judge_by(monkeypatch: pytest.MonkeyPatch, verdict: Callable[[Generated], boo
     """Let `verdict` decide in place of the quality check; the list fills with what it saw."""
     seen: list[Generated] = []
 
-    def load(self: QualityCheck, device: str) -> Callable[[Sample, Controls, Generated], Score]:
-        def check(sample: Sample, controls: Controls, generated: Generated) -> Score:
-            seen.append(generated)
-            return Score("quality", 1.0, verdict(generated), "because")
+    def load(self: QualityCheck, device: str, learned: Learned) -> CheckRun:
+        def check(candidate: Candidate) -> Score:
+            seen.append(candidate.generated)
+            return Score("quality", 1.0, verdict(candidate.generated), "because")
 
         return check
 

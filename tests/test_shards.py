@@ -33,6 +33,7 @@ ROW = Row(
     factors={"time": "night", "haze": 0.25},
     scores={"quality": 12.5, "identity": None},
     regions={"face": 1, "person": 2},
+    stage=2,
 )
 IDS = tuple(f"images/{number:02}.png" for number in range(20))
 ROWS = [replace(ROW, sample_id=name, variant=variant) for name in IDS for variant in (0, 1)]
@@ -71,7 +72,7 @@ def fill(store: ShardStore, shard: Shard) -> ShardWriter:
     for image in reversed(IMAGES):
         writer.add_image(image)
     for name in IDS:
-        writer.add_control(name, "canny", name.encode())
+        writer.add_control(name, "canny", 1, name.encode())
     return writer
 
 
@@ -79,7 +80,7 @@ def assert_whole(store: ShardStore, shard: Shard) -> None:
     assert list(store.rows()) == ROWS
     assert list(store.stored_images(shard)) == IMAGES
     controls = pq.read_table(store.controls / f"{shard.name}.parquet").to_pylist()
-    assert controls == [{"sample_id": name, "kind": "canny", "image": name.encode()} for name in IDS]
+    assert controls == [{"sample_id": name, "kind": "canny", "stage": 1, "image": name.encode()} for name in IDS]
 
 
 def open_store(tmp_path: Path) -> tuple[ShardStore, Shard]:

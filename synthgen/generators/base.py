@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 from pydantic import Field, field_validator
 
@@ -25,6 +26,8 @@ The recipes of a batch agree in `control`.
 class Generator(Component):
     """(controls, recipe) → image. It never receives a `Sample`."""
 
+    paints: ClassVar[bool] = True
+    """False for the kind that makes no image: the run is a classic redaction, see `synthgen.types.Redacted`."""
     kind: str
     sizes: tuple[Size, ...] = Field(min_length=1)
     """Buckets (width, height) to generate at; a source goes to the one nearest in aspect ratio."""

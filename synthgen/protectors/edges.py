@@ -14,12 +14,11 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from synthgen.protectors.base import Protector, ProtectorRun
+from synthgen.protectors._figures import far_to_near, head_ellipse
+from synthgen.protectors.base import STRENGTHS, Protector, ProtectorRun
 from synthgen.types import ControlMap, Image, Mask, Region, SourceMaps
 
 DEPTH = "depth"
-HEAD_ASPECT = 0.75
-"""Width by height of the coarse head: the same for everyone, so the outline tells no one's proportions."""
 RING = 3
 """Pixels around a hole from whose depth its own is taken."""
 WHITE = (255, 255, 255)
@@ -31,25 +30,27 @@ class EdgesProtector(Protector):
     kind: Literal["edges"] = "edges"
     maps: Literal["auto"] | tuple[str, ...] = "auto"
     """The kinds of map that are edges; `auto`: all but segmentation (maps with class ids) and depth."""
-    shape: Literal["none", "ellipse"] = "none"
-    """`ellipse` draws an upright ellipse into each `head` region: it says that a head is there, of nobody's shape."""
-    depth: Literal["flatten", "drop"] = "flatten"
-    """`flatten`: each part of the mask gets the median depth of the ring around it; `drop`: 0 (black, far)."""
+    shape: Literal["auto", "none", "ellipse"] = "auto"
+    """`ellipse` draws an upright ellipse into each `head` region: it says that a head is there, of nobody's shape.
+    `auto`: by `strength`."""
+    depth: Literal["auto", "flatten", "drop"] = "auto"
+    """`flatten`: each part of the mask gets the median depth of the ring around it; `drop`: 0 (black, far). `auto`: by
+    `strength`."""
 
     def load(self, device: str) -> ProtectorRun:
         """Nothing to load."""
+        strict = self.step == STRENGTHS.index("strict")
+        ellipses = self.shape == "ellipse" or (self.shape == "auto" and self.step == 0)
+        drops_depth = self.depth == "drop" or (self.depth == "auto" and strict)
 
         def protect(maps: SourceMaps, regions: tuple[Region, ...], mask: Mask) -> SourceMaps:
-            heads = [region for region in regions if region.kind == "head"] if self.shape == "ellipse" else []
+            heads = [region for region in regions if region.kind == "head"] if ellipses else []
             for control in maps.maps.values():
                 if control.kind == DEPTH:
-                    image = (
-                        flatten_depth(control.image, mask)
-                        if self.depth == "flatten"
-                        else drop_inside(control.image, mask)
-                    )
+                    image = drop_inside(control.image, mask) if drops_depth else flatten_depth(control.image, mask)
                 elif self._is_edge_map(control):
-                    image = draw_heads(drop_inside(control.image, mask), heads, mask)
+                    dropped = drop_inside(control.image, np.ones_like(mask) if strict else mask)
+                    image = draw_heads(dropped, heads, mask)
                 else:
                     continue
                 maps = maps.with_map(ControlMap(control.kind, image, control.ids, control.names))
@@ -87,16 +88,14 @@ def flatten_depth(image: Image, mask: Mask) -> Image:
 
 def draw_heads(image: Image, heads: list[Region], mask: Mask) -> Image:
     """A copy of an edge map with a white ellipse, one pixel wide, inscribed upright into each head's box, inside the
-    mask."""
+    mask; a nearer head covers the outline of a farther one."""
     if not heads:
         return image
     outline = np.zeros(mask.shape, dtype=np.uint8)
-    for head in heads:
-        box = head.box
-        half_height = min(box.height, box.width / HEAD_ASPECT) / 2
-        centre = (round((box.x0 + box.x1) / 2), round((box.y0 + box.y1) / 2))
-        axes = (max(round(half_height * HEAD_ASPECT) - 1, 1), max(round(half_height) - 1, 1))
-        cv2.ellipse(outline, centre, axes, 0, 0, 360, 255, thickness=1)
+    for head in far_to_near(heads):
+        ellipse = head_ellipse(head.box)
+        cv2.ellipse(outline, *ellipse, 0, 0, 360, 0, thickness=cv2.FILLED)
+        cv2.ellipse(outline, *ellipse, 0, 0, 360, 255, thickness=1)
     drawn = image.copy()
     drawn[(outline > 0) & mask] = WHITE
     return drawn

@@ -101,10 +101,10 @@ def _move(instance: Instance, matrix: Matrix, size: tuple[int, int], min_visible
     if seen.width * seen.height < min_visible * whole.width * whole.height:
         return None
     if instance.mask is None:
-        return replace(instance, box=seen)
+        return replace(instance, box=seen, keypoints=None)
     mask: Mask = _warp(instance.mask.astype(np.uint8), matrix, cv2.INTER_NEAREST).astype(np.bool_)
     if not mask.any():
         return None
     xs, ys = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
     outline = Box(float(xs[0]), float(ys[0]), float(xs[-1] + 1), float(ys[-1] + 1))
-    return replace(instance, box=outline, mask=mask)
+    return replace(instance, box=outline, mask=mask, polygons=(), keypoints=None)

@@ -65,18 +65,21 @@ def _private_sheet(run: RunDir, images: list[StoredImage]) -> Image:
     config = run.config()
     items = {item.id: item for item in select_items(config.source)[1]}
     preparer = Preparer(config, config.source, "cpu")
-    prompts = {(row.sample_id, row.variant): row.prompt for row in run.store.rows()}
+    rows = {(row.sample_id, row.variant): row for row in run.store.rows()}
     lines = []
     for image in images:
         sample = config.source.read(items[image.sample_id])
-        prepared, seen = preparer.stages(sample)
+        row = rows[image.sample_id, image.variant]
+        prepared, seen = preparer.at_stage(sample, preparer.detect(sample), row.stage)
         output = decode_image(image.data, image.sample_id)
         cells = [("source", sample.image)]
         cells += [(f"{kind} (private)", control.image) for kind, control in seen.maps.items()]
         cells += [(f"{kind} protected", control.image) for kind, control in prepared.controls.maps.items()]
         cells += [("output", output), ("labels on output", overlay_labels(output, sample.labels))]
-        prompt = prompts[image.sample_id, image.variant]
-        lines.append(_captioned([(_cell(picture), text) for text, picture in cells], prompt))
+        caption = preparer.stages[row.stage - 1].stage.describe() if prepared.redacted else f"prompt: {row.prompt}"
+        if config.stages and not prepared.redacted:
+            caption += f"   stage: {config.resolved_stages[row.stage - 1].title}"
+        lines.append(_captioned([(_cell(picture), text) for text, picture in cells], caption))
     return _stack(lines)
 
 
@@ -109,7 +112,7 @@ def _cell(image: Image) -> Image:
     return resize_image(image, (max(1, round(image.shape[1] * CELL_HEIGHT / image.shape[0])), CELL_HEIGHT))
 
 
-def _captioned(cells: list[tuple[Image, str]], prompt: str) -> Image:
+def _captioned(cells: list[tuple[Image, str]], caption: str) -> Image:
     titled = []
     for cell, text in cells:
         header = np.full((HEADER, cell.shape[1], 3), 255, np.uint8)
@@ -117,7 +120,7 @@ def _captioned(cells: list[tuple[Image, str]], prompt: str) -> Image:
         titled.append(np.concatenate([header, cell]))
     line = _line(titled)
     footer = np.full((HEADER, line.shape[1], 3), 255, np.uint8)
-    cv2.putText(footer, f"prompt: {prompt}", (2, 15), cv2.FONT_HERSHEY_SIMPLEX, 0.42, INK, 1, cv2.LINE_AA)
+    cv2.putText(footer, caption, (2, 15), cv2.FONT_HERSHEY_SIMPLEX, 0.42, INK, 1, cv2.LINE_AA)
     return np.concatenate([line, footer])
 
 

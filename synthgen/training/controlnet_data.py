@@ -68,7 +68,7 @@ class Mapper:
     def protected_map(self, crop: Sample, regions: list[Region], size: Pair) -> Image:
         """The control map of a crop, (height, width, 3), with the regions' identity taken out."""
         mask = dilate_regions(regions, size, self.spec.dilate)
-        seen = crop if self.spec.extract.reads_regions else replace(crop, image=remove_pixels(crop.image, mask))
+        seen = replace(crop, image=remove_pixels(crop.image, mask))
         maps = SourceMaps({self.spec.extract.kind: self.extractor([seen])[0]})
         for protect in self.protectors:
             maps = protect(maps, tuple(regions), mask)
