@@ -10,20 +10,24 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from synthgen.config import RunConfig, run_id
 from synthgen.datasets.base import Dataset
+from synthgen.learned import LearnedStore
 from synthgen.pipeline import Job, process_shard
 from synthgen.plan import Member, Plan
 from synthgen.prepare import Preparer
 from synthgen.refill import plan_round, target_distances
+from synthgen.report.documents import write_documents
 from synthgen.rundir import RunDir
 from synthgen.shards import Shard, write_atomic
 from synthgen.types import BadSample, ConfigError, Item, Row, SourceIndex
@@ -58,6 +62,8 @@ class Summary:
     released: dict[str, int] = field(default_factory=dict)
     targets: dict[str, float] = field(default_factory=dict)
     """Total variation of what was accepted to each of the plan's targets."""
+    stages: dict[str, int] = field(default_factory=dict)
+    """How many outputs each stage released, by its title; empty where the config names no stages."""
 
 
 @dataclass(frozen=True)
@@ -114,13 +120,17 @@ def refuse_moved_labels(config: RunConfig, plan: Plan) -> None:
     """Labels are released as the source has them, so nothing may be moved that they speak of.
 
     Raises:
-        ConfigError: a randomizer that moves positions, and a source whose labels may hold some.
+        ConfigError: a randomizer, or a redactor of whole pictures, that moves positions, and a source whose labels may
+            hold some.
     """
-    moving = sorted({spec.kind for spec in [*config.randomize, *plan.file.randomizers()] if spec.moves_labels})
+    moving = {spec.kind for spec in [*config.randomize, *plan.file.randomizers()] if spec.moves_labels}
+    redactors = [spec for stage in config.resolved_stages for spec in stage.redactors]
+    moving |= {spec.kind for spec in redactors if spec.moves_pixels and spec.region == "all"}
     if moving and not config.source.labels_stand_still():
         raise ConfigError(
-            f"randomize: {', '.join(moving)} moves what the labels of this source (format {config.source.format}) "
-            "point at, and labels are released as they are; remove it, or use it on class folders without metadata"
+            f"randomize or protect: {', '.join(sorted(moving))} moves what the labels of this source (format "
+            f"{config.source.format}) point at, and labels are released as they are; remove it, or use it on class "
+            "folders without metadata"
         )
 
 
@@ -188,13 +198,14 @@ def load_job(resolved: Resolved, run: RunDir, rank: Rank, on_row: Callable[[Row]
     device = pick_device(config.device, rank)
     torch.set_num_threads(config.threads)
     torch.backends.cudnn.benchmark = False
+    learned = LearnedStore(run.private / "learned", resolved.run_id)
     return Job(
         config=config,
         items=resolved.items,
         plan=resolved.plan,
         preparer=Preparer(config, config.source, device),
         generate=config.generate.load(device),
-        checks=[check.load(device) for check in config.check],
+        checks=[check.load(device, learned.read(place, check)) for place, check in enumerate(config.check)],
         store=run.store,
         on_row=on_row,
     )
@@ -246,6 +257,8 @@ def launch(
                     run.store.remove_partials()
                     run.store.plan(sorted(resolved.items), config.execution.shard_size)
                     pending = run.store.pending()
+                    if pending:
+                        learn_sources(resolved, run, rank)
                 except ConfigError as error:
                     problem = error
             problem, pending = share((problem, pending))
@@ -267,8 +280,16 @@ def launch(
             if not rank.first:
                 return None
             if not worked and run.release.is_dir() and (run.report / "report.json").is_file():
-                return summarize(run, resolved.plan)
+                write_documents(run, run.release)
+                return summarize(run, resolved)
             return finish_run(resolved, run)
+
+
+def learn_sources(resolved: Resolved, run: RunDir, rank: Rank) -> None:
+    """Show the whole source set, whatever is chosen of it, to the checks that have to know it."""
+    config = resolved.config
+    store = LearnedStore(run.private / "learned", resolved.run_id)
+    store.fill(config.check, config.source, resolved.index.items, pick_device(config.device, rank))
 
 
 def next_round(resolved: Resolved, run: RunDir) -> list[Shard]:
@@ -297,10 +318,11 @@ def wait_for_shards(run: RunDir, patience: float = 60.0) -> None:
 
 
 def finish_run(resolved: Resolved, run: RunDir) -> Summary:
-    """Join the ledgers and write the release."""
+    """Join the ledgers and write the release with its card."""
     run.store.write_whole_ledger()
-    released = run.export(resolved.config.source, resolved.items, run.release, run.names(resolved.config))
-    summary = summarize(run, resolved.plan, released)
+    finish = partial(write_documents, run)
+    released = run.export(resolved.config.source, resolved.items, run.release, run.names(resolved.config), finish)
+    summary = summarize(run, resolved, released)
     write_atomic(run.report / "report.json", json.dumps(release_report(summary), indent=1).encode())
     return summary
 
@@ -315,17 +337,26 @@ def release_report(summary: Summary) -> dict[str, Any]:
         "quarantined": summary.quarantined,
         "released": summary.released,
         "targets": {name: round(distance, 6) for name, distance in summary.targets.items()},
+        "stages": summary.stages,
     }
 
 
-def summarize(run: RunDir, plan: Plan, released: dict[str, int] | None = None) -> Summary:
-    """Count the rows of a run by verdict and code."""
-    accepted = 0
-    quarantined: dict[str, int] = {}
+def summarize(run: RunDir, resolved: Resolved, released: dict[str, int] | None = None) -> Summary:
+    """Count the rows of a run by verdict and code, and the accepted ones by stage."""
+    plan = resolved.plan
+    quarantined: Counter[str] = Counter()
+    accepted: Counter[int] = Counter()
     targets = target_distances(plan, list(run.store.rows())) if plan.quotas is not None else {}
     for row in run.store.rows():
         if row.verdict == "accepted":
-            accepted += 1
+            accepted[row.stage] += 1
         else:
-            quarantined[row.code] = quarantined.get(row.code, 0) + 1
-    return Summary(run.root, run.run_id(), accepted, quarantined, released or {}, targets)
+            quarantined[row.code] += 1
+    stages = count_by_stage(resolved.config, accepted)
+    return Summary(run.root, run.run_id(), accepted.total(), dict(quarantined), released or {}, targets, stages)
+
+
+def count_by_stage(config: RunConfig, accepted: Mapping[int, int]) -> dict[str, int]:
+    """Counts by stage number → by stage title, in order, zeros too; empty where the config names no stages."""
+    stages = config.resolved_stages if config.stages else ()
+    return {stage.title: accepted.get(stage.number, 0) for stage in stages}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+import re
 import secrets
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -16,6 +17,7 @@ from typing import Literal
 from synthgen.types import ConfigError, Item
 
 KEY_BYTES = 32
+_LAYOUT_ENDING = re.compile(r"_(leftImg8bit|gt(Fine|Coarse)_[A-Za-z]+)$")
 
 
 class Names:
@@ -30,13 +32,17 @@ class Names:
         return self.other(item.id, item, variant)
 
     def other(self, path: str, item: Item, variant: int) -> str:
-        """The released path of a file that belongs to `item`: same folder and suffix, the item's new stem."""
+        """The released path of a file that belongs to `item`: same folder and suffix, the item's new stem.
+
+        The endings by which loaders of Cityscapes find its files (`_leftImg8bit`, `_gtFine_labelIds`) stay too.
+        """
         if self.keep:
             return path
         message = f"{item.id}\x1f{variant}".encode()
         stem = hmac.new(self._key, message, hashlib.sha256).hexdigest()[:20]
         pure = PurePosixPath(path)
-        return str(pure.with_name(stem + pure.suffix.lower()))
+        ending = _LAYOUT_ENDING.search(pure.stem)
+        return str(pure.with_name(stem + (ending.group() if ending else "") + pure.suffix.lower()))
 
 
 def load_or_create_key(path: Path) -> bytes:

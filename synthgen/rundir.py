@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +19,13 @@ import yaml
 from filelock import FileLock, Timeout
 
 from synthgen.config import RunConfig, config_identity, dump_config, load_yaml, parse_config
-from synthgen.datasets.base import Dataset, ReleasedImage
+from synthgen.datasets.base import Dataset, ReleasedImage, resolve_source
 from synthgen.names import Names, load_or_create_key
 from synthgen.shards import ShardStore, sync_folder, write_atomic
 from synthgen.types import ConfigError, Item, SynthgenError
+
+RELEASED = 315_532_800.0
+"""1980-01-01 UTC, the earliest date that archives can hold."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,9 @@ class RunDir:
             write_atomic(self.config_file, dump_config(config).encode())
             return
         if before["run_id"] == run_id and before["digests"] == record["digests"]:
+            stored = self.config()
+            if stored.card != config.card:
+                write_atomic(self.config_file, dump_config(stored.model_copy(update={"card": config.card})).encode())
             return
         changes = [*differences(before["config"], json.loads(json.dumps(record["config"])), "")]
         changes += differences(before["digests"], record["digests"], "inputs")
@@ -132,12 +138,25 @@ class RunDir:
             "Take the change back to resume it, or choose another --out."
         )
 
-    def export(self, dataset: Dataset, items: Mapping[str, Item], out: Path, names: Names) -> dict[str, int]:
-        """Write the replacement dataset to `out` from the committed shards; `out` appears whole or not at all."""
+    def export(
+        self,
+        dataset: Dataset,
+        items: Mapping[str, Item],
+        out: Path,
+        names: Names,
+        finish: Callable[[Path], object] = lambda folder: None,
+    ) -> dict[str, int]:
+        """Write the replacement dataset to `out` from the committed shards; `out` appears whole or not at all.
+
+        Args:
+            finish: adds to the folder before it appears.
+        """
         partial = out.with_name(f".{out.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        counts = dict(dataset.write_release(self._released(items, names), names, partial))
+        counts = dict(dataset.write_release(self.released(items, names), names, partial))
+        finish(partial)
+        forget_times(partial)
         old = out.with_name(f".{out.name}.old")
         shutil.rmtree(old, ignore_errors=True)
         if out.exists():
@@ -147,11 +166,16 @@ class RunDir:
         sync_folder(out.parent)
         return counts
 
+    def dataset(self, folder: Path) -> Dataset:
+        """A folder in the layout of this run's source, such as its release: read as the source is, but whole."""
+        return resolve_source(self.config().source.model_dump() | {"path": folder, "splits": None, "limit": None})
+
     def names(self, config: RunConfig) -> Names:
         """The names of this run's release; makes the key if there is none yet."""
         return Names(config.names, load_or_create_key(self.private / "key"))
 
-    def _released(self, items: Mapping[str, Item], names: Names) -> Iterator[ReleasedImage]:
+    def released(self, items: Mapping[str, Item], names: Names) -> Iterator[ReleasedImage]:
+        """The accepted outputs under their new names, shard by shard."""
         store = self.store
         for shard in store.shards():
             if not store.done(shard):
@@ -159,6 +183,12 @@ class RunDir:
             for image in store.stored_images(shard):
                 item = items[image.sample_id]
                 yield ReleasedImage(item, image.variant, names.image(item, image.variant), image.data)
+
+
+def forget_times(folder: Path) -> None:
+    """Give every file and folder one date: theirs tell when, and in which order, pictures were made."""
+    for path in [*folder.rglob("*"), folder]:
+        os.utime(path, (RELEASED, RELEASED))
 
 
 def differences(before: Any, after: Any, path: str) -> list[str]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from synthgen.report.documents import write_documents
 from synthgen.rundir import RunDir, differences, open_run
 from synthgen.types import ConfigError, SynthgenError
 from tests.datasets_for_tests import config_value, run, tree
@@ -100,15 +102,15 @@ class Crash(BaseException):
     pass
 
 
-@pytest.mark.parametrize("step", [1, 2, 3])
+@pytest.mark.parametrize("step", [1, 2, 3, 4, 5])
 def test_a_crash_while_the_release_is_replaced_leaves_a_whole_one_or_none(
     copy_of_finished: Path, street_set: Path, tiny_sd: Path, step: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Step 1 moves the old release away, step 2 the new one in; a third is never made."""
+    """Steps 1 and 2 write its documents, 3 moves the old release away, 4 the new one in; a fifth is never made."""
     value, folder = config_value(street_set, tiny_sd), RunDir(copy_of_finished)
     config = folder.config()
     items = {item.id: item for item in config.source.index().items}
-    before, calls = tree(folder.release), []
+    before, calls, finish = tree(folder.release), [], partial(write_documents, folder)
     real = os.replace
 
     def replace(*arguments: Any) -> None:
@@ -120,13 +122,13 @@ def test_a_crash_while_the_release_is_replaced_leaves_a_whole_one_or_none(
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", replace)
         try:
-            folder.export(config.source, items, folder.release, folder.names(config))
+            folder.export(config.source, items, folder.release, folder.names(config), finish)
         except Crash:
-            assert step < 3
+            assert step < 5
     assert not folder.release.exists() or tree(folder.release) == before
     run(value, copy_of_finished)
     assert tree(folder.release) == before
-    folder.export(config.source, items, folder.release, folder.names(config))
+    folder.export(config.source, items, folder.release, folder.names(config), finish)
     assert [path.name for path in copy_of_finished.iterdir() if path.name.startswith(".")] == []
 
 

@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 from pydantic import Field
 
-from synthgen.checks.base import Check, CheckRun
-from synthgen.types import Controls, Generated, Image, Sample, Score
+from synthgen.checks.base import Candidate, Check, CheckRun, Learned
+from synthgen.types import Image, Score
 
 CLIP_MARGIN = 2
 """A pixel within this of 0, or of 255, in all its channels counts as clipped."""
@@ -29,12 +29,12 @@ class QualityCheck(Check):
     max_clipped: float = Field(default=0.8, gt=0, le=1)
     """More than this share of black or white pixels is rejected as black or saturated."""
 
-    def load(self, device: str) -> CheckRun:
+    def load(self, device: str, learned: Learned) -> CheckRun:
         """Nothing to load."""
 
-        def check(sample: Sample, controls: Controls, generated: Generated) -> Score:
-            image = generated.image
-            fault = shape_fault(image, sample.size)
+        def check(candidate: Candidate) -> Score:
+            image = candidate.generated.image
+            fault = shape_fault(image, candidate.sample.size)
             if fault:
                 return Score("quality", None, False, fault)
             std, clipped = luma_std(image), clipped_share(image)

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from synthgen.checks.base import Candidate
 from synthgen.checks.quality import QualityCheck
 from synthgen.component import parse_component
-from synthgen.types import Controls, Generated, Image, Item, Labels, Recipe, Sample, Score
+from synthgen.types import Generated, Image, Item, Labels, Recipe, Sample, Score
 
 SIZE = (64, 48)
 RNG = np.random.default_rng(0)
@@ -39,7 +40,7 @@ def from_nan() -> Image:
 def judge(image: Image, **keys: float) -> Score:
     sample = Sample(Item("a.png", Path("a.png")), even(0), Labels(), "")
     recipe = Recipe("a.png", 0, 0, 1, "a street")
-    return QualityCheck.model_validate(keys).load("cpu")(sample, Controls({}, SIZE), Generated(image, recipe))
+    return QualityCheck.model_validate(keys).load("cpu", {})(Candidate(sample, (), None, Generated(image, recipe)))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Networks that tell whose face or body is in a box: one file each; see base.py."""
