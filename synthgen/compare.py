@@ -93,35 +93,48 @@ def compare(
     """
     embedder = parse_features(options.features)
     cache = None if embedder is None else FeatureCache(options.cache, embedder.digest())
-    measured = {}
-    for name, source in (("real", real), ("synthetic", synthetic)):
-        dataset = _open(source, name)
-        if dataset is None:
-            measured[name] = MeasuredSet(ImageSet(np.zeros(0, dtype=np.int64)), {}, 0, "image", False, (), ())
-            continue
-        measured[name] = measure_dataset(
-            dataset,
-            embedder,
-            cache,
-            options.limit,
-            options.seed,
-            options.scene,
-            _device() if embedder else "cpu",
-            _teller(name, say),
-        )
+    measured = {
+        name: measure_source(source, name, embedder, cache, options, say)
+        for name, source in (("real", real), ("synthetic", synthetic))
+    }
     settings = Settings(seed=options.seed, level=options.level, permutations=options.permutations, by=options.by)
-    alike = _with_like_scenes(measured)
+    alike = with_like_scenes(measured)
     one, two = with_groups(alike["real"], alike["synthetic"], options.by)
     found = measure_sets(one, two, settings, lambda subset: say(f"measuring {subset}"))
     return Comparison(
         overall_verdict(found),
         {name: _summary(part) for name, part in alike.items()},
-        _feature_record(options.features, embedder),
+        feature_record(options.features, embedder),
         tuple(found),
         tuple(_findings(measured, alike, found)),
         metric_names(embedder),
         settings,
     )
+
+
+def measure_source(
+    source: Path | Dataset,
+    name: str,
+    embedder: Embedder | None,
+    cache: FeatureCache | None,
+    options: CompareOptions,
+    say: Say = lambda _: None,
+) -> MeasuredSet:
+    """The measured form of a dataset; of no images where the folder holds none.
+
+    Args:
+        name: what messages call it.
+        cache: of `embedder`; None where that is None.
+
+    Raises:
+        ConfigError: the folder is no dataset, weights are missing, no image has `options.scene`.
+    """
+    dataset = _open(source, name)
+    if dataset is None:
+        return MeasuredSet(ImageSet(np.zeros(0, dtype=np.int64)), {}, 0, "image", False, (), ())
+    device = _device() if embedder else "cpu"
+    tell = _teller(name, say)
+    return measure_dataset(dataset, embedder, cache, options.limit, options.seed, options.scene, device, tell)
 
 
 def parse_features(text: str) -> Embedder | None:
@@ -242,7 +255,8 @@ def _summary(part: MeasuredSet) -> dict[str, Any]:
     }
 
 
-def _feature_record(text: str, embedder: Embedder | None) -> dict[str, Any]:
+def feature_record(text: str, embedder: Embedder | None) -> dict[str, Any]:
+    """What a report says of the features; `text` is the value of --features."""
     if embedder is None:
         return {"kind": NONE}
     return {"kind": embedder.kind, "title": embedder.title, "ref": text, "digest": embedder.digest()}
@@ -258,7 +272,7 @@ def _teller(name: str, say: Say) -> Callable[[int, int], None]:
     return tell
 
 
-def _with_like_scenes(measured: Mapping[str, MeasuredSet]) -> Mapping[str, MeasuredSet]:
+def with_like_scenes(measured: Mapping[str, MeasuredSet]) -> Mapping[str, MeasuredSet]:
     """Both sets in scenes, or, where only one tells its scenes (a release under new names), both in single images.
 
     Scenes of one set can't be exchanged for single images of the other: that would be worse than taking frames of a
@@ -328,13 +342,13 @@ def format_comparison(comparison: Comparison) -> str:
     lines += [f"  ! {one.subject}: {one.message} ({one.code})" for one in comparison.findings]
     header = ("metric", "synthetic-real", "real-real", "95 % interval", "p", "level", "verdict")
     whole = [one for one in comparison.measurements if one.subset == "all"]
-    lines += ["", *_table([header, *(_cells(comparison, one) for one in whole)])]
+    lines += ["", *format_table([header, *(_cells(comparison, one) for one in whole)])]
     frechet = next((one for one in whole if one.metric == "frechet" and one.value is not None), None)
     if frechet:
         lines.append(
-            f"  extrapolated to infinite size {_text(frechet.details['fd_infinity'])} "
-            f"(real-real {_text(frechet.details['fd_infinity_floor'])}); "
-            f"synthetic-real at the size of real-real {_text(frechet.matched)}"
+            f"  extrapolated to infinite size {format_number(frechet.details['fd_infinity'])} "
+            f"(real-real {format_number(frechet.details['fd_infinity_floor'])}); "
+            f"synthetic-real at the size of real-real {format_number(frechet.matched)}"
         )
     for one in whole:
         if one.details.get("lost"):
@@ -345,22 +359,32 @@ def format_comparison(comparison: Comparison) -> str:
         lines += ["", "classes and groups: " + ", ".join(f"{count} {name}" for name, count in counts.items())]
         failed = [(one.subset, *_cells(comparison, one)) for one in parts if one.verdict == "fail"]
         if failed:
-            lines += _table([("subset", *header), *failed])
+            lines += format_table([("subset", *header), *failed])
     return "\n".join(lines)
 
 
 def _cells(comparison: Comparison, one: Measurement) -> tuple[str, ...]:
-    interval = "" if one.interval is None else f"{_text(one.interval[0])} .. {_text(one.interval[1])}"
+    interval = "" if one.interval is None else f"{format_number(one.interval[0])} .. {format_number(one.interval[1])}"
     mark = "*" if one.interval is not None and one.interval_of != "value" else ""
     verdict = f"{one.verdict}: {one.reason}" if one.reason else one.verdict
     title = comparison.names[one.metric]
-    return title, _text(one.value), _text(one.floor), interval + mark, _text(one.p), _text(one.level), verdict
+    return (
+        title,
+        format_number(one.value),
+        format_number(one.floor),
+        interval + mark,
+        format_number(one.p),
+        format_number(one.level),
+        verdict,
+    )
 
 
-def _text(value: float | None) -> str:
+def format_number(value: float | None) -> str:
+    """Four digits; a dash for none."""
     return "–" if value is None else f"{value:.4g}"
 
 
-def _table(rows: list[tuple[str, ...]]) -> list[str]:
+def format_table(rows: list[tuple[str, ...]]) -> list[str]:
+    """The lines of a table whose columns are as wide as their widest cell."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from synthgen.datasets.base import Dataset
 from synthgen.embedders.base import Embedder, EmbedderRun
+from synthgen.launch import select_items
 from synthgen.metrics.descriptors import (
     ImageDescriptors,
     LabelDescriptors,
@@ -146,7 +147,8 @@ def measure_dataset(
     device: str = "cpu",
     step: Step = lambda done, total: None,
 ) -> MeasuredSet:
-    """Read every image (or `limit` of them, drawn by `seed`), embed what the cache lacks, describe all.
+    """Read every image that the dataset's splits and limit leave (or `limit` of them, drawn by `seed`), embed what the
+    cache lacks, describe all.
 
     Args:
         embedder: None for the classical descriptors alone; else `cache` is its cache.
@@ -154,8 +156,8 @@ def measure_dataset(
     Raises:
         ConfigError: the dataset, the weights or the cache can't be used, or no image has `scene_column`.
     """
-    index = dataset.index()
-    items = _sampled(index.items, limit, seed)
+    index, chosen = select_items(dataset)
+    items = _sampled(chosen, limit, seed)
     skipped: Counter[str] = Counter()
     rows = _Rows()
     waiting: dict[str, Image] = {}

@@ -53,7 +53,7 @@ def measure_sets(
     whole = Pair.of("all", real, synthetic, settings.permutations, settings.seed, settings.min_all, settings.min_large)
     step("all")
     found = [*classical_measurements(whole), *mmd_measurements(whole), *feature_measurements(whole, settings.points)]
-    gates = _judge(found, lambda ps: holm(ps, settings.level))
+    gates = judge_measurements(found, lambda ps: holm(ps, settings.level))
     subsets = list(_subsets(real, synthetic, settings.by))[:MAX_SUBSETS]
     needed = int(np.clip(2 * 6 * len(subsets) / settings.explore, settings.permutations, 5 * settings.permutations + 4))
     parts: list[Measurement] = []
@@ -69,7 +69,7 @@ def measure_sets(
             settings.min_large,
         )
         parts += [*classical_measurements(pair, labels=False), *mmd_measurements(pair)]
-    return gates + _judge(parts, lambda ps: benjamini_hochberg(ps, settings.explore))
+    return gates + judge_measurements(parts, lambda ps: benjamini_hochberg(ps, settings.explore))
 
 
 def overall_verdict(measurements: list[Measurement]) -> Verdict:
@@ -83,7 +83,9 @@ def overall_verdict(measurements: list[Measurement]) -> Verdict:
     return "pass" if "pass" in verdicts else "insufficient"
 
 
-def _judge(measurements: list[Measurement], correct: Callable[[list[float]], list[float]]) -> list[Measurement]:
+def judge_measurements(
+    measurements: list[Measurement], correct: Callable[[list[float]], list[float]]
+) -> list[Measurement]:
     """Give every measurement that has a test its corrected level and its verdict."""
     tested = [one for one in measurements if one.p is not None]
     levels = iter(correct([one.p for one in tested if one.p is not None]))
