@@ -1,0 +1,365 @@
+"""Bias metrics: formulas on worked examples, planted truths found with the right sign, nothing found in the null."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from synthgen.metrics.amplification import amplification
+from synthgen.metrics.bias import (
+    BiasMeasurement,
+    BiasReport,
+    judge,
+    overall_verdict,
+    without_small,
+)
+from synthgen.metrics.bias_suite import cross, measure_bias, summarize, transition_of
+from synthgen.metrics.bias_table import BiasSettings, BiasTable, group_names, to_codes
+from synthgen.metrics.misclassification import confusion_counts, correct_shares, usable
+from synthgen.metrics.npmi import Cooccurrences, npmi
+from synthgen.metrics.parity import parity
+from synthgen.metrics.shares import effective_size, entropy, smoothed_divergence, target_test, total_variation
+from synthgen.metrics.transitions import changes_by_unit, mean_change, sign_test, sums_by_unit, transition_counts
+from tests.metrics.bias_planted import null_table, with_dropped_group, with_label_leaning_on_tone, with_lighter_skin
+
+SETTINGS = BiasSettings(draws=499)
+RESAMPLINGS = 60
+
+
+def pairs(matrix: list[list[int]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Source, output and unit of pairs with these counts, one pair a unit."""
+    counts = np.array(matrix)
+    source, output = np.repeat(np.stack(np.nonzero(counts >= 0)), counts.ravel(), axis=1)
+    return source, output, np.arange(len(source))
+
+
+def failed(found: list[BiasMeasurement], metric: str) -> list[BiasMeasurement]:
+    return [one for one in found if one.metric == metric and one.verdict == "fail"]
+
+
+# ---- formulas
+
+
+def test_stuart_maxwell_on_the_vision_data() -> None:
+    """Grades of 7477 women's right and left eyes (Stuart 1955): 11.96 with 3 degrees of freedom."""
+    source, output, unit = pairs(
+        [[1520, 266, 124, 66], [234, 1512, 432, 78], [117, 362, 1772, 205], [36, 82, 179, 492]]
+    )
+    test = sign_test(changes_by_unit(source, output, unit, 4), 199, 0)
+    assert test.statistic == pytest.approx(11.9572, abs=1e-3) and test.freedom == 3
+    assert test.p == pytest.approx(stats.chi2.sf(11.9572, 3), abs=1e-4)
+
+
+def test_mcnemar_is_the_exact_binomial() -> None:
+    source, output, unit = pairs([[40, 12], [3, 45]])
+    changes = changes_by_unit(source, output, unit, 2)
+    assert sign_test(changes[:, 1:], 199, 0).p == pytest.approx(stats.binomtest(3, 15).pvalue)
+
+
+def test_pairs_of_one_scene_count_as_one() -> None:
+    source, output, unit = pairs([[40, 12], [0, 45]])
+    alone = sign_test(changes_by_unit(source, output, unit, 2), 999, 0).p
+    together = sign_test(changes_by_unit(source, output, np.where(source != output, 0, unit + 1), 2), 999, 0).p
+    assert alone < 0.01 < 0.5 < together
+
+
+def test_unknown_has_a_row_and_a_column() -> None:
+    counts = transition_counts(np.array([0, 1, -1, -1]), np.array([1, -1, 0, -1]), 2)
+    assert counts.tolist() == [[0, 1, 0], [0, 0, 1], [1, 0, 1]]
+
+
+def test_mean_change_is_students_for_single_rows() -> None:
+    values = np.random.default_rng(0).normal(1, 2, 40)
+    change = mean_change(*sums_by_unit(values, np.arange(40)))
+    low, high = stats.t.interval(0.95, 39, values.mean(), stats.sem(values))
+    assert change.interval == pytest.approx((low, high)) and change.mean == pytest.approx(values.mean())
+
+
+def test_shares_on_worked_examples() -> None:
+    assert total_variation(np.array([0.5, 0.5]), np.array([0.8, 0.2])) == pytest.approx(0.3)
+    assert entropy(np.array([5, 5, 5])) == pytest.approx(1) and entropy(np.array([9, 0])) == 0
+    assert entropy(np.array([0, 0])) is None
+    assert smoothed_divergence(np.array([50, 50]), np.array([0.5, 0.5])) == pytest.approx(0)
+    assert 0 < smoothed_divergence(np.array([100, 0]), np.array([0.5, 0.5])) < np.log(2)
+    assert effective_size(np.arange(9)) == 9 and effective_size(np.repeat([0, 1], 8)) == 2
+    assert target_test(np.array([50, 50]), np.array([0.5, 0.5]), 100, 499, 0) > 0.9
+    assert target_test(np.array([80, 20]), np.array([0.5, 0.5]), 100, 499, 0) < 0.01
+    assert target_test(np.array([99, 1]), np.array([1.0, 0.0]), 100, 499, 0) < 0.01
+
+
+def test_parity_of_rates_is_fishers() -> None:
+    values, member = np.repeat([1.0, 0, 1, 0], [20, 30, 45, 5]), np.repeat([True, False], 50)
+    one = parity(values, member, np.arange(100), 199, 0)
+    assert (one.value, one.rest, one.ratio) == (0.4, 0.9, pytest.approx(0.4 / 0.9))
+    assert one.p == pytest.approx(stats.fisher_exact([[20, 30], [45, 5]]).pvalue)
+    assert one.interval[0] < -0.5 < one.interval[1] < 0
+
+
+def test_npmi_on_worked_examples() -> None:
+    def of(joint: float, label: float, group: float, total: float) -> float:
+        return float(npmi(np.array([[[joint]]]), np.array([[label]]), np.array([[group]]), np.array([total]))[0, 0, 0])
+
+    assert of(25, 50, 50, 100) == pytest.approx(0)
+    assert of(50, 50, 50, 100) == pytest.approx(1)
+    assert of(0, 50, 50, 100) == -1
+    assert of(40, 50, 50, 100) == pytest.approx(np.log(0.4 / 0.25) / -np.log(0.4))
+    assert of(100, 100, 100, 100) == 1 and of(0, 0, 50, 100) == 0
+
+
+def test_directional_amplification_on_a_worked_example() -> None:
+    """One label, two groups: the first has it in 30 of 50, the second in 10 of 50; released, in 40 and in none."""
+
+    def table(first: float, second: float) -> tuple[np.ndarray, ...]:
+        return np.array([[[first, second]]]), np.array([[first + second]]), np.array([[50.0, 50]]), np.array([100.0])
+
+    source, released = table(30, 10), table(40, 0)
+    counts = Cooccurrences(*(part for both in zip(source, released, strict=True) for part in both))
+    use = np.ones((1, 2), dtype=bool)
+    assert amplification(counts, use, "group → label")[0] == pytest.approx((0.2 + 0.2) / 2)
+    assert amplification(counts, use, "label → group")[0] == pytest.approx((0.25 + 0.25) / 2)
+
+
+def test_corrected_shares_undo_a_known_error() -> None:
+    random = np.random.default_rng(0)
+    truth = (random.random(40000) < 0.2).astype(np.int64)
+    read = np.where(random.random(40000) < np.where(truth == 1, 0.3, 0.2), 1 - truth, truth)
+    confusion = confusion_counts(truth[:20000], read[:20000], 2)
+    counted = np.bincount(read[20000:], minlength=2)
+    found = correct_shares(counted, 20000, confusion, 200, 0)
+    assert counted[1] / 20000 > 0.26 and found.shares[1] == pytest.approx(0.2, abs=0.03)
+    assert found.low[1] < 0.2 < found.high[1] and found.shares.sum() == pytest.approx(1)
+    assert usable(confusion, 30) == "" and "fewer than" in usable(confusion, 19000)
+    assert "apart" in usable(np.array([[50.0, 50], [50, 50]]), 30)
+
+
+def test_holm_gates_and_a_ratio_by_chance_is_no_pass() -> None:
+    one = BiasMeasurement("acceptance", "a", "x", 40, p=0.04, gate=True, verdict="fail", error=0.1)
+    sure = replace(one, p=0.001)
+    shift = replace(one, metric="shift", group=None, p=0.2)
+    small = replace(one, p=None, verdict="insufficient")
+    judged = judge([one, sure, shift, small], 0.05, 0.05)
+    assert [part.verdict for part in judged] == ["insufficient", "fail", "pass", "insufficient"]
+    assert judged[1].level == pytest.approx(0.05 / 3)
+    assert judged[1].detectable == pytest.approx(0.1 * (stats.norm.isf(0.05 / 6) + stats.norm.ppf(0.8)))
+
+
+def test_the_verdict_is_never_a_pass_where_an_attribute_is_blind() -> None:
+    good = BiasMeasurement("acceptance", "a", "x", 40, gate=True, verdict="pass")
+    small = replace(good, group="y", verdict="insufficient")
+    blind = replace(good, metric="transition", group=None, verdict="insufficient")
+    assert overall_verdict([good, small]) == "pass"
+    assert overall_verdict([good, blind]) == overall_verdict([small]) == overall_verdict([]) == "insufficient"
+    assert overall_verdict([blind, replace(good, verdict="fail")]) == "fail"
+    assert overall_verdict([good, replace(good, gate=False, verdict="fail")]) == "pass"
+
+
+def test_groups_are_in_order_and_unknown_has_no_number() -> None:
+    assert group_names(["b", "10", "9", None, "unknown", "a"]) == ("9", "10", "a", "b")
+    assert to_codes(["a", None, "c", "unknown"], ("a", "b")).tolist() == [0, -1, -1, -1]
+
+
+def test_the_release_edition_tells_of_no_small_cell() -> None:
+    assert without_small([50, 3, 0, 90], 30) == [None, None, 0, 90]
+    assert without_small([3, 2, 90], 30) == [None, None, 90] and without_small([3], 30) == [None]
+    table = with_dropped_group(null_table(1, 100), 1, 0.2)
+    found = measure_bias(table, SETTINGS)
+    report = BiasReport(
+        overall_verdict(found),
+        {},
+        tuple(summarize(table, one) for one in table.attributes),
+        tuple(transition_of(table, one) for one in table.attributes if one.measured),
+        tuple(found),
+        (),
+        {},
+    )
+    record = json.loads(json.dumps(report.release_record(30), allow_nan=False))
+    counts = [cell for one in record["transitions"] for row in one["counts"] for cell in row]
+    counts += [cell for one in record["attributes"] for side in ("source", "released") for cell in one[side].values()]
+    assert None in counts and not [cell for cell in counts if cell and cell < 30]
+    assert all(one["value"] is None for one in record["measurements"] if one["n"] is None)
+    assert not [one for one in record["measurements"] if one["n"] is not None and one["n"] < 30]
+    whole = report.record()["measurements"]
+    assert min(one["n"] for one in whole) < 30
+    hidden = [one["value"] for one in record["measurements"] if one["metric"] == "change"]
+    assert hidden == [None] * 3, "a share of few people, and with it those that sum to 1 with it"
+
+
+# ---- planted
+
+
+def test_a_generator_that_lightens_skin() -> None:
+    found = measure_bias(with_lighter_skin(null_table(1)), SETTINGS)
+    assert overall_verdict(found) == "fail"
+    (shift,) = failed(found, "shift")
+    assert shift.attribute == "tone" and shift.difference == pytest.approx(-0.4, abs=0.05) and shift.gate
+    signs = {one.group: np.sign(one.difference or 0) for one in failed(found, "change")}
+    assert signs["light"] == 1 and signs["dark"] == -1
+    assert failed(found, "transition") and not failed(found, "acceptance")
+
+
+@pytest.mark.parametrize("keep", [0.0, 0.4])
+def test_a_filter_that_drops_one_group(keep: float) -> None:
+    found = measure_bias(with_dropped_group(null_table(2), 1, keep), SETTINGS)
+    (one,) = failed(found, "acceptance")
+    assert (one.attribute, one.group) == ("gender", "male") and one.ratio is not None and one.ratio < 0.6
+    assert one.interval is not None and one.interval[1] < 0
+    assert {part.group for part in failed(found, "intersection")} >= {"medium × male", "dark × male"}
+    assert not failed(found, "transition") and not failed(found, "shift")
+
+
+def test_a_label_that_comes_to_lean_on_a_group() -> None:
+    found = measure_bias(with_label_leaning_on_tone(null_table(3), label=0), SETTINGS)
+    signs = {(one.label, one.group): np.sign(one.difference or 0) for one in failed(found, "association")}
+    assert signs[("bicycle", "light")] == 1 and {label for label, _ in signs} == {"bicycle"}
+
+
+def test_an_association_of_the_source_that_is_exaggerated() -> None:
+    table = null_table(4, 800)
+    leaning = with_label_leaning_on_tone(table, 0, 0.3)
+    tone = leaning.attributes[0]
+    source = np.where(table.labels[:, 0] & (np.arange(len(table)) % 3 == 0), 0, tone.source)
+    more = np.where(table.labels[:, 0] & (tone.output >= 0), 0, tone.output)
+    bicycle = {"labels": table.labels[:, :1], "label_names": ("bicycle",)}
+    biased = replace(table, attributes=(replace(tone, source=source, output=more),), **bicycle)
+    up = failed(measure_bias(biased, SETTINGS), "amplification")
+    assert {one.label for one in up} == {"label → group", "group → label"}
+    assert all((one.value or 0) > 0 for one in up)
+
+
+def test_a_filter_that_prefers_a_group_with_a_label() -> None:
+    table = null_table(5, 800)
+    male_with_dog = (table.attributes[1].source == 1) & table.labels[:, 1]
+    picked = replace(table, accepted=table.accepted & (~male_with_dog | (np.arange(len(table)) % 4 == 0)))
+    found = failed(measure_bias(replace(picked, attributes=(picked.attributes[1],)), SETTINGS), "association")
+    signs = {one.group: np.sign(one.difference or 0) for one in found if one.label == "dog"}
+    assert signs == {"male": -1, "female": 1}
+
+
+def test_labels_that_survive_less_often_for_one_group() -> None:
+    table = null_table(6)
+    less = np.where(table.attributes[1].source == 0, 0.6, 1.0) * table.scores["labels"]
+    found = measure_bias(replace(table, scores={"labels": less}), SETTINGS)
+    (one,) = failed(found, "label_survival")
+    assert (one.group, one.label, one.gate) == ("female", "labels", True)
+
+
+def test_a_score_that_is_worse_for_one_group_is_explored() -> None:
+    table = null_table(7)
+    worse = table.scores["quality"] - 8 * (table.attributes[1].source == 1)
+    found = measure_bias(replace(table, scores={"quality": worse}), SETTINGS)
+    signs = {one.group: np.sign(one.difference or 0) for one in failed(found, "quality") if one.attribute == "gender"}
+    assert signs == {"male": -1, "female": 1} and overall_verdict(found) == "pass"
+
+
+def test_a_target_that_is_missed() -> None:
+    table = null_table(8)
+    gender = table.attributes[1]
+    for target, verdict in (({"female": 1, "male": 1}, "pass"), ({"female": 0.8, "male": 0.2}, "fail")):
+        found = measure_bias(replace(table, attributes=(replace(gender, target=target),)), SETTINGS)
+        (one,) = (one for one in found if one.metric == "target")
+        assert (one.verdict, one.gate) == (verdict, True)
+
+
+def test_a_reader_that_errs_more_on_one_group_is_told_and_corrected() -> None:
+    table = null_table(9, 1200)
+    random = np.random.default_rng(0)
+    truth = (np.arange(len(table)) % 2).astype(np.int64)
+    wrong = random.random((2, len(table))) < np.where(truth == 1, 0.35, 0.05)
+    source, output = (np.where(part, 1 - truth, truth) for part in wrong)
+    reader = replace(table.attributes[1], source=source, output=output, truth=truth, measured=True)
+    found = measure_bias(replace(table, accepted=np.ones(len(table), bool), attributes=(reader,)), SETTINGS)
+    (accuracy,) = failed(found, "reader_accuracy")
+    assert accuracy.group == "male" and accuracy.value == pytest.approx(0.65, abs=0.05)
+    male = next(one for one in found if (one.metric, one.group) == ("corrected_share", "male"))
+    assert male.reference == pytest.approx(0.35, abs=0.04) and male.value == pytest.approx(0.5, abs=0.06)
+    assert male.interval is not None and male.interval[0] < 0.5 < male.interval[1]
+    assert not failed(found, "transition")
+
+
+def test_the_worst_group_of_an_audit_gates() -> None:
+    leaks = {"gender": {"female": {"k": 0, "n": 80, "bound": 0.04, "verdict": "pass"}}}
+    good = measure_bias(null_table(10), SETTINGS, leaks=leaks)
+    assert overall_verdict(good) == "pass"
+    leaks["gender"]["male"] = {"k": 9, "n": 70, "bound": 0.23, "verdict": "fail"}
+    found = measure_bias(null_table(10), SETTINGS, leaks=leaks)
+    assert overall_verdict(found) == "fail"
+    assert [(one.group, one.value, one.details["k"]) for one in failed(found, "leak")] == [("male", 0.23, 9)]
+
+
+# ---- nothing planted
+
+
+def null_findings(**shape: int) -> tuple[int, int]:
+    """Of `RESAMPLINGS` runs without bias: how many fail, and how many explore to a finding."""
+    gates = explored = 0
+    for seed in range(RESAMPLINGS):
+        found = measure_bias(null_table(1000 + seed, **shape), SETTINGS)
+        gates += overall_verdict(found) != "pass"
+        explored += any(one.verdict == "fail" and not one.gate for one in found)
+    return gates, explored
+
+
+@pytest.mark.parametrize(
+    "shape", [{"n": 300}, {"n": 300, "per_scene": 4}, {"n": 120, "faces": 2, "variants": 2}], ids=str
+)
+def test_nothing_is_found_in_the_null(shape: dict[str, int]) -> None:
+    """Levels are 5 %: of 60 runs 3 are due; 8 or more have a probability under 1 %."""
+    gates, explored = null_findings(**shape)
+    assert gates < 8 and explored < 8
+
+
+def test_p_values_of_the_null_are_even() -> None:
+    ps: dict[str, list[float]] = {}
+    for seed in range(RESAMPLINGS):
+        for one in measure_bias(null_table(2000 + seed, 200), SETTINGS):
+            if one.p is not None and one.metric in ("transition", "shift", "association", "amplification", "quality"):
+                ps.setdefault(one.metric, []).append(one.p)
+    shares = {metric: float(np.mean(np.array(values) <= 0.1)) for metric, values in ps.items()}
+    assert len(shares) == 5 and all(0 < share < 0.2 for share in shares.values()), shares
+
+
+@pytest.mark.parametrize("n", [0, 1, 29])
+def test_too_few_are_insufficient_and_never_nan(n: int) -> None:
+    whole = null_table(11, 40)
+    rows = np.arange(40) < n
+    attributes = tuple(replace(one, source=one.source[rows], output=one.output[rows]) for one in whole.attributes)
+    tone = attributes[0]
+    assert tone.values is not None
+    tone = replace(tone, values=(tone.values[0][rows], tone.values[1][rows]))
+    table = BiasTable(
+        whole.sample[rows],
+        whole.unit[rows],
+        whole.first[rows],
+        whole.accepted[rows],
+        (tone, attributes[1]),
+        whole.labels[rows],
+        whole.label_names,
+        {name: values[rows] for name, values in whole.scores.items()},
+    )
+    found = measure_bias(table, SETTINGS)
+    assert overall_verdict(found) == "insufficient" and {one.verdict for one in found} <= {"insufficient"}
+    json.dumps([summarize(table, one).entropy_source for one in table.attributes], allow_nan=False)
+
+
+def test_every_output_rejected_is_a_result() -> None:
+    table = null_table(12)
+    nobody = replace(table, accepted=np.zeros(len(table), dtype=bool))
+    tone, gender = nobody.attributes
+    nobody = replace(nobody, attributes=(replace(tone, output=np.full(len(table), -1)), gender))
+    found = measure_bias(nobody, SETTINGS)
+    assert overall_verdict(found) == "insufficient"
+    json.dumps([one.value for one in found], allow_nan=False)
+
+
+def test_an_intersection_has_the_combinations_there_are() -> None:
+    table = null_table(13)
+    crossed = cross(list(table.attributes))
+    assert crossed.name == "tone × gender" and set(crossed.groups) <= {
+        f"{tone} × {gender}" for tone in table.attributes[0].groups for gender in ("female", "male")
+    }
+    small = [one for one in measure_bias(null_table(13, 100), SETTINGS) if one.metric == "intersection" and one.n < 30]
+    assert small and {one.verdict for one in small} == {"insufficient"}
