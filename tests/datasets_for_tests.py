@@ -40,6 +40,9 @@ BAD = {
     "images/val/other-size.png": "mask-size-mismatch",
 }
 
+DOCUMENTS = {"README.md", "croissant.json"}
+"""What a release has besides the dataset."""
+
 
 def street(seed: int, size: tuple[int, int] = SIZE) -> tuple[Image, ClassIds]:
     """Noisy areas of colour and their class ids: sky, a house, a road, a car, a person."""

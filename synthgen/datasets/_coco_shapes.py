@@ -14,13 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
+from synthgen.datasets._objects import Size, polygon_mask
 from synthgen.images import turn, turn_points
-from synthgen.types import BadSample, Box, Mask
+from synthgen.types import BadSample, Box, Mask, Points
 
 SLACK = 1.0
 MAX_POINTS = 100_000
-Size = tuple[int, int]
-"""(width, height) in pixels."""
 
 
 def parse_box(value: Any, size: Size, origin: str) -> Box:
@@ -49,8 +48,7 @@ def parse_segmentation(value: Any, size: Size, origin: str) -> Mask | None:
     if value is None or value == []:
         return None
     if isinstance(value, list):
-        polygons = [_polygon(polygon, size, origin).ravel().tolist() for polygon in value]
-        return coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(polygons, size[1], size[0]))).astype(bool)
+        return polygon_mask(parse_polygons(value, size, origin), size)
     if not isinstance(value, Mapping) or value.get("size") != [size[1], size[0]]:
         raise _invalid(origin, f"an RLE needs counts and size [{size[1]}, {size[0]}]")
     runs = _runs(value.get("counts"), size, origin)
@@ -58,7 +56,34 @@ def parse_segmentation(value: Any, size: Size, origin: str) -> Mask | None:
     return np.repeat(inside, runs).reshape(size).T
 
 
-def _polygon(value: Any, size: Size, origin: str) -> NDArray[np.float64]:
+def parse_polygons(value: Any, size: Size, origin: str) -> tuple[Points, ...]:
+    """The (n, 2) polygons of a segmentation, cut to the frame; () where it is an RLE or nothing.
+
+    Raises:
+        BadSample: `segmentation-invalid`.
+    """
+    return tuple(parse_polygon(polygon, size, origin) for polygon in value) if isinstance(value, list) else ()
+
+
+def parse_keypoints(value: Any, size: Size, origin: str) -> Points | None:
+    """COCO's x, y, visibility, … as (k, 3); None where there are none.
+
+    Raises:
+        BadSample: `keypoints-invalid`: malformed, or a labelled point more than `SLACK` px out of the frame.
+    """
+    if value is None or value == []:
+        return None
+    numbers = _numbers(value)
+    if numbers is None or numbers.ndim != 1 or numbers.size % 3:
+        raise BadSample("keypoints-invalid", f"{origin}: keypoints must be finite numbers x, y, visibility, …")
+    points = numbers.reshape(-1, 3)
+    seen = points[points[:, 2] > 0, :2]
+    if seen.size and (seen.min() < -SLACK or (seen > np.array(size) + SLACK).any()):
+        raise BadSample("keypoints-invalid", f"{origin}: a keypoint leaves the image of {size[0]}x{size[1]}")
+    return points
+
+
+def parse_polygon(value: Any, size: Size, origin: str) -> NDArray[np.float64]:
     """(n, 2) points, cut to the frame."""
     numbers = _numbers(value)
     if numbers is None or numbers.ndim != 1 or numbers.size < 6 or numbers.size % 2:
@@ -135,18 +160,15 @@ def turn_annotation(annotation: Mapping[str, Any], orientation: int, stored: Siz
     turned["bbox"] = [x0, y0, x1 - x0, y1 - y0]
     shape = annotation.get("segmentation")
     if isinstance(shape, list):
-        polygons = [_polygon(polygon, stored, origin) for polygon in shape]
+        polygons = parse_polygons(shape, stored, origin)
         turned["segmentation"] = [turn_points(points, orientation, stored).ravel().tolist() for points in polygons]
     elif shape is not None:
         mask = parse_segmentation(shape, stored, origin)
         assert mask is not None
         rle = coco_mask.encode(np.asfortranarray(turn(mask, orientation).astype(np.uint8)))
         turned["segmentation"] = {"size": list(rle["size"]), "counts": rle["counts"].decode("ascii")}
-    if annotation.get("keypoints"):
-        numbers = _numbers(annotation["keypoints"])
-        if numbers is None or numbers.size % 3:
-            raise BadSample("keypoints-invalid", f"{origin}: keypoints must be finite numbers x, y, visibility, …")
-        points = numbers.reshape(-1, 3)
+    points = parse_keypoints(annotation.get("keypoints"), stored, origin)
+    if points is not None:
         seen = points[:, 2:] > 0
         moved = turn_points(points[:, :2] + 0.5, orientation, stored) - 0.5
         turned["keypoints"] = np.hstack([np.where(seen, moved, points[:, :2]), points[:, 2:]]).ravel().tolist()

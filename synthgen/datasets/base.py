@@ -1,10 +1,15 @@
-"""What a dataset format must do: list its items without decoding them, read one, and write a released set."""
+"""What a dataset format must do: list its items without decoding them, read one, and write a set.
+
+A set is written in two ways. `write_release` puts outputs in the place of the source's images: same tree, same label
+files. `write` makes a new set of this format out of images and labels from anywhere; `holds` says what of the labels
+the format has a place for, so that a converter can tell what is lost before anything is written.
+"""
 
 from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -12,7 +17,12 @@ from typing import Any, ClassVar, Protocol
 from pydantic import Field, field_validator
 
 from synthgen.component import Component, component_class, kinds, parse_component
-from synthgen.types import Item, Labels, Sample, SourceIndex
+from synthgen.datasets._fit import Fitting
+from synthgen.datasets._records import Held, Record, Written
+from synthgen.images import read_bytes
+from synthgen.types import ClassInfo, Item, Labels, Sample, SourceIndex
+
+__all__ = ["Dataset", "Held", "NameMap", "Record", "ReleasedImage", "Written", "resolve_source"]
 
 
 @dataclass(frozen=True)
@@ -51,6 +61,10 @@ class Dataset(Component):
 
     looks_for: ClassVar[str]
     """What `recognises` wants to see, for the message when no format matches."""
+    holds: ClassVar[frozenset[Held]]
+    """What `write` has a place for."""
+    split_folders: ClassVar[bool] = True
+    """Whether `write` keeps the images of each split apart, so that two splits may use one name."""
     format: str
     path: Path
     splits: tuple[str, ...] | None = None
@@ -91,9 +105,39 @@ class Dataset(Component):
         Items that are not in `released` leave every label file. Returns counts (`images`, `labels`, …).
         """
 
+    @classmethod
+    @abstractmethod
+    def write(cls, records: Iterable[Record], classes: Sequence[ClassInfo], out: Path) -> Written:
+        """Write a new set of this format below `out`, an empty folder; stream, never hold all images.
+
+        `classes` is the table that the labels of all `records` refer to. Labels hold nothing that `holds` lacks.
+
+        Raises:
+            ConfigError: a class table that the format can't express.
+        """
+
+    @classmethod
+    def write_fitted(cls, records: Iterable[Record], classes: Sequence[ClassInfo], out: Path) -> Written:
+        """As `write`, of labels from any format: what has no place in this one becomes findings."""
+        fitting = Fitting(classes, cls.holds)
+        written = cls.write(map(fitting.fit, records), fitting.classes, out)
+        return Written(written.counts, (*fitting.findings(), *written.findings))
+
+    def encoded(self, item: Item) -> bytes:
+        """The bytes of an item's image file.
+
+        Raises:
+            BadSample: as `read_bytes`.
+        """
+        return read_bytes(item.image, self.path)
+
     def labels_stand_still(self) -> bool:
         """Whether every label speaks of the image as a whole, so that it stays true when the image is moved."""
         return False
+
+    def held_back(self, keep: bool) -> frozenset[str]:
+        """The attributes that a release leaves out, since they may tell who, where or when; `keep` is that of names."""
+        return frozenset()
 
     def labels_of(self, item: Item) -> Labels:
         """The labels alone; formats that can read them without the image override this."""

@@ -13,21 +13,24 @@ behind.
 from __future__ import annotations
 
 import json
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import numpy as np
-
-from synthgen.datasets._coco_files import coco_files
+from synthgen.datasets._coco_files import coco_files, image_folders, join_folder, json_split
 from synthgen.datasets._coco_release import ReleasedRow, keep_rows, rename_rows
-from synthgen.datasets._coco_shapes import Size, parse_box, parse_segmentation, turn_annotation
+from synthgen.datasets._coco_shapes import (
+    parse_box,
+    parse_keypoints,
+    parse_polygons,
+    parse_segmentation,
+    turn_annotation,
+)
+from synthgen.datasets._coco_write import write_coco
 from synthgen.datasets._files import (
-    IMAGE_FOLDERS,
     MAX_JSON_BYTES,
     equal_images,
     is_image,
@@ -40,11 +43,12 @@ from synthgen.datasets._files import (
     safe_relative,
     write_new,
 )
+from synthgen.datasets._objects import Size, paint_objects, polygon_mask
+from synthgen.datasets._records import Held, Record, Written
 from synthgen.datasets.base import Dataset, NameMap, ReleasedImage
 from synthgen.images import decode, read_bytes, read_header, sha256
 from synthgen.types import (
     BadSample,
-    ClassIds,
     ClassInfo,
     ConfigError,
     Finding,
@@ -57,7 +61,6 @@ from synthgen.types import (
 
 MAX_MASK_PIXELS = 1 << 30
 """Outlines of one image, as pixels of all its masks together: bounds what one line of JSON can make us allocate."""
-_SPLIT = re.compile(r"train|validation|valid|val|test|dev|eval")
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +101,7 @@ class Coco(Dataset):
     """`annotations` and `images` name the JSON files and the image folder where they are not in the usual places."""
 
     looks_for: ClassVar[str] = "COCO objects in annotations/*.json, *.json or */_annotations.coco.json"
+    holds: ClassVar[frozenset[Held]] = frozenset({"class ids", "boxes", "outlines", "crowds", "keypoints", "splits"})
     format: Literal["coco"] = "coco"
     annotations: tuple[str, ...] = ()
     images: str | None = None
@@ -128,7 +132,7 @@ class Coco(Dataset):
         size, annotations = entry.shown(decoded.orientation, decoded.stored_size, item.id)
         known = {info.id for info in classes if info.id != self._scan.unlabelled}
         instances = tuple(_instance(annotation, known, size, item.id) for annotation in annotations)
-        mask = _paint(instances, self._scan.unlabelled, size)
+        mask = paint_objects(instances, self._scan.unlabelled, size)
         return Sample(item, decoded.image, Labels(classes, mask, instances), sha256(data))
 
     def write_release(self, released: Iterable[ReleasedImage], names: NameMap, out: Path) -> Mapping[str, int]:
@@ -155,6 +159,11 @@ class Coco(Dataset):
         written = [row for table_rows in rows.values() for row in table_rows]
         return {"images": len(written), "labels": sum(len(row.annotations) for row in written)}
 
+    @classmethod
+    def write(cls, records: Iterable[Record], classes: Sequence[ClassInfo], out: Path) -> Written:
+        """As `Dataset`; `labels` are annotations."""
+        return write_coco(records, classes, out)
+
     @cached_property
     def _scan(self) -> _Scan:
         listing = list_files(self.path)
@@ -170,7 +179,7 @@ class Coco(Dataset):
         if not entries:
             raise ConfigError(f"{self.path}: none of the images that {', '.join(paths)} name is there")
         items = tuple(
-            Item(item_id, self.path / item_id, self.path / entry.table, _split(entry.table))
+            Item(item_id, self.path / item_id, self.path / entry.table, json_split(entry.table))
             for item_id, entry in entries.items()
         )
         unlisted = [path for path in listing.files if is_image(path) and path not in entries]
@@ -192,38 +201,15 @@ class Coco(Dataset):
                 orphans += 1
         if orphans:
             findings.append(Finding("image-missing", path, f"{orphans} annotation(s) of images that it does not list"))
-        folders, found = self._image_folders(path), []
+        folders, found = image_folders(path, self.images), []
         for record in table["images"]:
             name = safe_relative(record.get("file_name"), f"{path}, image {record['id']}")
-            folder = next((folder for folder in folders if _join(folder, name) in files), None)
+            folder = next((folder for folder in folders if join_folder(folder, name) in files), None)
             if folder is None:
                 findings.append(Finding("image-missing", name, f"named by {path}; looked in {', '.join(folders)}"))
             else:
-                found.append((_join(folder, name), _Entry(path, folder, record, annotations[record["id"]])))
+                found.append((join_folder(folder, name), _Entry(path, folder, record, annotations[record["id"]])))
         return found
-
-    def _image_folders(self, path: str) -> list[str]:
-        """Where the images of a JSON file may lie, the likeliest first; empty is the root."""
-        part = PurePosixPath(path).stem.partition("_")[2]
-        if self.images is not None:
-            base = safe_relative(self.images, "source.images")
-            return [f"{base}/{part}", base] if part else [base]
-        near = [part, *(f"{base}/{part}" for base in IMAGE_FOLDERS)] if part else []
-        parent = path.rpartition("/")[0]
-        return list(dict.fromkeys([*near, *IMAGE_FOLDERS, parent, ""]))
-
-
-def _join(folder: str, name: str) -> str:
-    return f"{folder}/{name}" if folder else name
-
-
-def _split(path: str) -> str | None:
-    """The split that the name of a JSON file, or its folder, starts with: `instances_train2017` is `train`."""
-    parent, stem = PurePosixPath(path).parent.name, PurePosixPath(path).stem
-    for text in (stem.partition("_")[2], stem, parent):
-        if found := _SPLIT.match(text.lower()):
-            return found.group()
-    return None
 
 
 def _parse_table(data: bytes, origin: str) -> dict[str, Any]:
@@ -254,6 +240,7 @@ def _classes(tables: Mapping[str, Mapping[str, Any]]) -> tuple[tuple[ClassInfo, 
         ConfigError: an id that is no whole number, a category without a name, or one id with two names.
     """
     names: dict[int, str] = {}
+    points: dict[int, tuple[tuple[str, ...], tuple[tuple[int, int], ...]]] = {}
     for path, table in tables.items():
         refuse_duplicates((row["id"] for row in table["categories"]), f"{path}: category ids that stand twice")
         for row in table["categories"]:
@@ -262,9 +249,23 @@ def _classes(tables: Mapping[str, Mapping[str, Any]]) -> tuple[tuple[ClassInfo, 
                 raise ConfigError(f"{path}: a category needs a number as id and a name, got {class_id!r}, {name!r}")
             if names.setdefault(class_id, name) != name:
                 raise ConfigError(f"{path}: category {class_id} is {name!r} here, {names[class_id]!r} in another file")
+            points[class_id] = max(points.get(class_id, ((), ())), _point_names(row))
     unlabelled = 0 if 0 not in names else max(names) + 1
-    classes = [ClassInfo(class_id, name) for class_id, name in sorted(names.items())]
+    classes = [
+        ClassInfo(class_id, name, keypoints=points[class_id][0], skeleton=points[class_id][1])
+        for class_id, name in sorted(names.items())
+    ]
     return (*classes, ClassInfo(unlabelled, "unlabelled", (0, 0, 0), ignore=True)), unlabelled
+
+
+def _point_names(row: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[tuple[int, int], ...]]:
+    """Names of a category's keypoints and the pairs that its skeleton joins; what has another form is left out."""
+    names, skeleton = row.get("keypoints"), row.get("skeleton")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        return (), ()
+    pairs = skeleton if isinstance(skeleton, list) else []
+    joined = [(pair[0], pair[1]) for pair in pairs if isinstance(pair, list) and [*map(type, pair)] == [int, int]]
+    return tuple(names), tuple(joined)
 
 
 def _instance(annotation: Mapping[str, Any], known: set[int], size: Size, origin: str) -> Instance:
@@ -273,16 +274,9 @@ def _instance(annotation: Mapping[str, Any], known: set[int], size: Size, origin
     if not isinstance(class_id, int) or class_id not in known:
         raise BadSample("class-unknown", f"{origin}: category_id {class_id!r} is not among the categories")
     box = parse_box(annotation.get("bbox"), size, origin)
-    mask = parse_segmentation(annotation.get("segmentation"), size, origin)
-    return Instance(class_id, box, mask, crowd=annotation.get("iscrowd") == 1)
-
-
-def _paint(instances: Sequence[Instance], unlabelled: int, size: Size) -> ClassIds | None:
-    """Class ids (height, width) from outlines, crowds first, then large to small; None where there is no outline."""
-    outlined = [(instance, instance.mask) for instance in instances if instance.mask is not None]
-    if not outlined:
-        return None
-    ids = np.full((size[1], size[0]), unlabelled, dtype=np.int32)
-    for instance, mask in sorted(outlined, key=lambda pair: (not pair[0].crowd, -int(pair[1].sum()))):
-        ids[mask] = instance.class_id
-    return ids
+    polygons = parse_polygons(annotation.get("segmentation"), size, origin)
+    mask = (
+        polygon_mask(polygons, size) if polygons else parse_segmentation(annotation.get("segmentation"), size, origin)
+    )
+    points = parse_keypoints(annotation.get("keypoints"), size, origin)
+    return Instance(class_id, box, mask, annotation.get("iscrowd") == 1, polygons, points)

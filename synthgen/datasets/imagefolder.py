@@ -3,7 +3,8 @@
 `metadata.csv` or `metadata.jsonl` (a `file_name` column and one column an attribute) speaks for the images of its
 folder and below; as with Hugging Face, folders are then no classes, and an image without a row is not used. Released
 are the images and the metadata; under new names its rows are written anew, in the order of the new names, with plain
-values only: nested values and columns that name further files stay behind.
+values only: nested values, columns that name further files, and columns that may tell who, where or when stay behind
+(`_identity.py`), and the index says which. `columns` names what is released instead.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ import csv
 import io
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Literal
 
-from synthgen.datasets._coco_files import coco_files
+from synthgen.datasets._coco_files import coco_files, panoptic_files
 from synthgen.datasets._files import (
     IMAGE_FOLDERS,
     LABEL_FOLDERS,
@@ -37,12 +38,15 @@ from synthgen.datasets._files import (
     safe_relative,
     write_new,
 )
+from synthgen.datasets._identity import identity_columns, person_folders
+from synthgen.datasets._records import Held, Record, Written
+from synthgen.datasets._tally import Tally
 from synthgen.datasets.base import Dataset, NameMap, ReleasedImage
 from synthgen.images import decode, read_bytes, sha256
 from synthgen.types import BadSample, ClassInfo, ConfigError, Finding, Item, Labels, Sample, SourceIndex
 
 TABLES = ("metadata.csv", "metadata.jsonl")
-_MARKS = ("classes.csv", "data.yaml")
+_MARKS = ("classes.csv", "data.yaml", "dataset.yaml", "data.yml", "leftImg8bit", "JPEGImages")
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +58,7 @@ class _Table:
     data: bytes
     rows: Mapping[str, Mapping[str, Any]]
     left_out: frozenset[str]
+    held_back: frozenset[str]
     nested: bool
 
     @property
@@ -75,13 +80,18 @@ class ImageFolder(Dataset):
     looks_for: ClassVar[str] = (
         "images, in class folders or not, with or without metadata.csv or metadata.jsonl, and no other label files"
     )
+    holds: ClassVar[frozenset[Held]] = frozenset({"image class", "attributes", "splits"})
     format: Literal["imagefolder"] = "imagefolder"
+    columns: tuple[str, ...] | None = None
+    """The columns of metadata files that are released; none named: under new names all but those that may tell who,
+    where or when, and with `names: keep` all of them."""
 
     @classmethod
     def recognises(cls, root: Path) -> str | None:
         """As `Dataset`; folders of label images and label files mean another format, whose labels would be lost."""
         top = {path.name.lower() for path in root.iterdir()}
-        labelled = any(name.lower() in top for name in (*LABEL_FOLDERS, *_MARKS)) or coco_files(root)
+        labelled = any(name.lower() in top for name in (*LABEL_FOLDERS, *_MARKS))
+        labelled = labelled or bool(coco_files(root) or panoptic_files(root))
         if not labelled and any(is_image(path) for path in list_files(root).files):
             return "it has images and no label files"
         return None
@@ -112,6 +122,12 @@ class ImageFolder(Dataset):
         """As `Dataset`: classes do; a column of a metadata file may hold coordinates."""
         return not self._scan.tables
 
+    def held_back(self, keep: bool) -> frozenset[str]:
+        """As `Dataset`."""
+        if keep and self.columns is None:
+            return frozenset()
+        return frozenset().union(*(table.held_back for table in self._scan.tables))
+
     def labels_of(self, item: Item) -> Labels:
         """Class and attributes, without opening the image."""
         table = self._scan.table_of.get(item.id)
@@ -134,11 +150,35 @@ class ImageFolder(Dataset):
         for table in self._scan.tables:
             pairs = [(name, row) for item_id, row in table.rows.items() for name in written.get(item_id, ())]
             labels += len(pairs)
-            if names.keep and len(pairs) == len(table.rows):
+            if names.keep and self.columns is None and len(pairs) == len(table.rows):
                 write_new(out, table.path, table.data)
             elif pairs:
-                write_new(out, table.path, _write_rows(table, pairs, names.keep))
+                write_new(out, table.path, _write_rows(table, pairs, names.keep, self.columns is not None))
         return {"images": count, "labels": labels}
+
+    @classmethod
+    def write(cls, records: Iterable[Record], classes: Sequence[ClassInfo], out: Path) -> Written:
+        """As `Dataset`: class folders, and one metadata.jsonl a split where any image has attributes.
+
+        Beside a metadata file folders are no classes, so the class is then also its column `label`.
+        """
+        tally, tables, images, attributes = Tally(), set[Path](), 0, 0
+        for record in records:
+            name, folder = record.name, (record.labels.image_class or "").replace("/", "_")
+            if folder != (record.labels.image_class or ""):
+                tally.add("class-renamed", "image(s) of a class whose name has a slash: it becomes _", name)
+            if folder:
+                name = f"{folder}/{name.removeprefix(f'{folder}/')}"
+            write_new(out, f"{record.split}/{name}" if record.split else name, record.data)
+            table = out / (record.split or "") / "metadata.jsonl"
+            tables.add(table)
+            row = {"file_name": name, **({"label": folder} if folder else {}), **record.labels.attributes}
+            with table.open("ab") as file:
+                file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+            images, attributes = images + 1, attributes + bool(record.labels.attributes)
+        for table in tables if not attributes else ():
+            table.unlink()
+        return Written({"images": images, "labels": attributes}, tally.findings())
 
     @cached_property
     def _scan(self) -> _Scan:
@@ -160,6 +200,7 @@ class ImageFolder(Dataset):
                 findings.append(Finding("label-missing", path, f"no row in {table_of[path].path}; quarantined"))
         split_of, class_of = _folders_to_classes(images)
         class_of = {path: name for path, name in class_of.items() if path not in table_of}
+        findings += person_folders(class_of)
         classes = tuple(ClassInfo(number, name) for number, name in enumerate(sorted(set(class_of.values()))))
         items = tuple(Item(path, self.path / path, None, split_of.get(path)) for path in images)
         findings += equal_images(items, self.path)
@@ -189,7 +230,23 @@ class ImageFolder(Dataset):
         for key in sorted(nested | files):
             message = "not a plain value, or the name of a further file; released only with names: keep"
             findings.append(Finding("column-not-released", f"{path}: {key}", message))
-        return _Table(path, folder, data, by_id, frozenset(nested | files), bool(nested))
+        held_back = self._held_back(path, rows, frozenset(nested | files), findings)
+        return _Table(path, folder, data, by_id, frozenset(nested | files), held_back, bool(nested))
+
+    def _held_back(
+        self, path: str, rows: list[dict[str, Any]], left_out: frozenset[str], findings: list[Finding]
+    ) -> frozenset[str]:
+        """The columns that stay behind for what they tell; each becomes a finding."""
+        there = {key: None for row in rows for key in row if key != "file_name" and key not in left_out}
+        if self.columns is not None:
+            reasons = {key: "is not among source.columns" for key in there if key not in self.columns}
+        else:
+            found = identity_columns(rows)
+            reasons = {key: found[key] for key in there if key in found}
+        advice = "" if self.columns is not None else "; to release it name it under source.columns"
+        for key, reason in sorted(reasons.items()):
+            findings.append(Finding("column-not-released", f"{path}: {key}", f"{reason}: not released{advice}"))
+        return frozenset(reasons)
 
 
 def _parse_lines(text: str, origin: str) -> list[dict[str, Any]]:
@@ -237,9 +294,14 @@ def _folders_to_classes(images: list[str]) -> tuple[dict[str, str], dict[str, st
     return split_of, class_of
 
 
-def _write_rows(table: _Table, pairs: list[tuple[str, Mapping[str, Any]]], keep: bool) -> bytes:
-    """The metadata of the released images: in the source's order where names are kept, else by the new names."""
-    columns = [key for key in table.columns if keep or key not in table.left_out]
+def _write_rows(table: _Table, pairs: list[tuple[str, Mapping[str, Any]]], keep: bool, chosen: bool) -> bytes:
+    """The metadata of the released images: in the source's order where names are kept, else by the new names.
+
+    Args:
+        chosen: whether the columns were named, so that what is held back is so with kept names too.
+    """
+    behind = (table.held_back if chosen or not keep else frozenset()) | (frozenset() if keep else table.left_out)
+    columns = [key for key in table.columns if key not in behind]
     rows = []
     for name, row in pairs if keep else sorted(pairs, key=lambda pair: pair[0]):
         kept = {key: row[key] for key in columns if key in row}

@@ -7,14 +7,17 @@ table, so that no class is silently read as another. Released are the images, th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import io
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image as PIL
 
+from synthgen.datasets._class_table import format_classes, parse_classes
 from synthgen.datasets._files import (
     IMAGE_FOLDERS,
     LABEL_FOLDERS,
@@ -24,13 +27,14 @@ from synthgen.datasets._files import (
     list_files,
     name_clashes,
     not_released,
-    parse_csv,
     read_table,
     refuse_duplicates,
     safe_relative,
     split_of,
     write_new,
 )
+from synthgen.datasets._orientation import label_orientation
+from synthgen.datasets._records import Held, Record, Written
 from synthgen.datasets.base import Dataset, NameMap, ReleasedImage
 from synthgen.images import decode, decode_label, encode_label, read_bytes, read_header, sha256, turn
 from synthgen.types import BadSample, ClassIds, ClassInfo, ConfigError, Finding, Item, Labels, Sample, SourceIndex
@@ -42,6 +46,7 @@ class Masks(Dataset):
     """`images` and `labels` name the two folders where their names are not the usual ones."""
 
     looks_for: ClassVar[str] = "an image folder (images, imgs, …), a label folder (labels, masks, …) and classes.csv"
+    holds: ClassVar[frozenset[Held]] = frozenset({"class ids", "colours", "mask", "splits"})
     format: Literal["masks"] = "masks"
     images: str | None = None
     labels: str | None = None
@@ -96,7 +101,8 @@ class Masks(Dataset):
         if item.label is None:
             raise BadSample("label-missing", f"{item.id}: there is no label image for it")
         raw = decode_label(read_bytes(item.label, self.path), str(item.label))
-        turned = _label_orientation(raw, decoded.orientation, decoded.stored_size, item)
+        size = (raw.shape[1], raw.shape[0])
+        turned = label_orientation(size, decoded.orientation, decoded.stored_size, item.id)
         mask = np.ascontiguousarray(turn(self._class_ids(raw, item), turned))
         return Sample(item, decoded.image, Labels(self._classes, mask), sha256(data))
 
@@ -111,13 +117,34 @@ class Masks(Dataset):
             data = read_bytes(one.item.label, self.path)
             orientation, size = read_header(one.item.image, self.path)
             if orientation != 1:
-                orientation = _label_orientation(decode_label(data, label), orientation, size, one.item)
+                height, width = decode_label(data, label).shape[:2]
+                orientation = label_orientation((width, height), orientation, size, one.item.id)
             if orientation != 1 or not names.keep:
                 data = encode_label(data, orientation, label)
             write_new(out, names.other(label, one.item, one.variant), data)
             count += 1
         write_new(out, self.classes, read_table(self.path / self.classes, self.path))
         return {"images": count, "labels": count}
+
+    @classmethod
+    def write(cls, records: Iterable[Record], classes: Sequence[ClassInfo], out: Path) -> Written:
+        """As `Dataset`: gray label images of ids, 8 bits or, above 255, 16."""
+        if not classes or max(info.id for info in classes) >= 1 << 16:
+            raise ConfigError("format masks: needs a class table with ids from 0 to 65535")
+        kind = np.uint8 if max(info.id for info in classes) < 1 << 8 else np.uint16
+        count = 0
+        for record in records:
+            below = f"{record.split}/{record.name}" if record.split else record.name
+            write_new(out, f"images/{below}", record.data)
+            if record.labels.mask is not None:
+                buffer = io.BytesIO()
+                PIL.fromarray(record.labels.mask.astype(kind)).save(buffer, "PNG")
+                write_new(out, f"labels/{PurePosixPath(below).with_suffix('.png')}", buffer.getvalue())
+            count += 1
+        write_new(out, "classes.csv", format_classes(classes))
+        for folder in ("images", "labels"):
+            (out / folder).mkdir(exist_ok=True)
+        return Written({"images": count, "labels": count})
 
     def _folder(self, key: str, given: str | None, usual: tuple[str, ...]) -> str:
         if given is not None:
@@ -146,35 +173,6 @@ class Masks(Dataset):
         return raw.astype(np.int32)
 
 
-def parse_classes(text: str, origin: str) -> tuple[ClassInfo, ...]:
-    """A class table: CSV with `id,name`, optional `r,g,b` (0 to 255, all or none) and `note` (`ignore`).
-
-    Raises:
-        ConfigError: a missing column, an id that is no number or stands twice, a colour out of range, no rows.
-    """
-    header, rows = parse_csv(text, origin)
-    if not {"id", "name"} <= set(header):
-        raise ConfigError(f"{origin}: expected the columns id,name[,r,g,b][,note], got {','.join(header)}")
-    classes = []
-    for number, row in enumerate(rows, start=2):
-        cells = [row.get(channel, "").strip() for channel in "rgb"]
-        try:
-            class_id = int(row["id"])
-            color = tuple(int(cell) for cell in cells) if any(cells) else None
-        except ValueError as error:
-            raise ConfigError(f"{origin}, row {number}: id, r, g and b are whole numbers: {error}") from error
-        if not 0 <= class_id < 1 << 16 or (color and not all(0 <= value <= 255 for value in color)):
-            raise ConfigError(f"{origin}, row {number}: id is 0 to 65535, r, g and b 0 to 255; got {class_id} {color}")
-        ignore = row.get("note", "").strip().lower() == "ignore"
-        rgb = (color[0], color[1], color[2]) if color else None
-        classes.append(ClassInfo(class_id, row["name"].strip(), rgb, ignore))
-    if not classes:
-        raise ConfigError(f"{origin}: no class in the table")
-    refuse_duplicates((info.id for info in classes), f"{origin}: ids that stand twice")
-    refuse_duplicates((info.name for info in classes), f"{origin}: names that stand twice")
-    return tuple(classes)
-
-
 def _find_folder(root: Path, usual: tuple[str, ...]) -> str | None:
     """The first of the usual names that is a folder of `root`, in whatever case."""
     there = {path.name.lower(): path.name for path in sorted(root.iterdir()) if path.is_dir()} if root.is_dir() else {}
@@ -183,19 +181,6 @@ def _find_folder(root: Path, usual: tuple[str, ...]) -> str | None:
 
 def _stem(path: str, folder: str) -> str:
     return PurePosixPath(path).relative_to(folder).with_suffix("").as_posix()
-
-
-def _label_orientation(raw: NDArray[Any], orientation: int, stored_size: tuple[int, int], item: Item) -> int:
-    """By which orientation a label image is turned to fit its image as shown; 1 when it fits already."""
-    size = (raw.shape[1], raw.shape[0])
-    if size == stored_size:
-        return orientation
-    if orientation >= 5 and size == stored_size[::-1]:
-        return 1
-    raise BadSample(
-        "mask-size-mismatch",
-        f"{item.id}: the image is {stored_size[0]}x{stored_size[1]}, its label image {size[0]}x{size[1]}",
-    )
 
 
 def _colours_to_ids(raw: NDArray[Any], classes: tuple[ClassInfo, ...], item: Item) -> ClassIds:

@@ -27,6 +27,7 @@ from tests.datasets.conftest import (
     spoil,
     tree,
 )
+from tests.datasets.round_trips import convert
 
 W, H = SIZE
 POLYGON = [[2, 2, 10, 2, 10, 9.5, 2, 9]]
@@ -407,3 +408,38 @@ def test_a_json_outside_the_root_is_not_read(coco: Path, tmp_path: Path) -> None
         Coco(path=coco, annotations=("annotations/instances_train2017.json",)).index()
     with pytest.raises(ConfigError, match=r"source\.annotations"):
         Coco(path=coco, annotations=("../secret.json",)).index()
+
+
+NOSE = {"keypoints": ["nose", "tail"], "skeleton": [[1, 2]]}
+
+
+def test_keypoints_are_labels(tmp_path: Path) -> None:
+    save(tmp_path / "in/train2017/a.jpg", picture(1))
+    cat = {"id": 1, "name": "cat", **NOSE}
+    points = [3.5, 4, 2, 0, 0, 0]
+    value = table(["a.jpg"], [annotation(1, 139, keypoints=points), annotation(2, 139)], categories=[cat])
+    write(tmp_path / "in/annotations/person_keypoints_train2017.json", value)
+    source = Coco(path=tmp_path / "in")
+    assert source.index().classes[0] == ClassInfo(1, "cat", keypoints=("nose", "tail"), skeleton=((1, 2),))
+    first, second = source.read(source.index().items[0]).labels.instances
+    assert first.keypoints is not None and first.keypoints.tolist() == [[3.5, 4, 2], [0, 0, 0]]
+    assert second.keypoints is None
+    for form, back in (("coco", 0.0), ("yolo", 1e-5), ("webdataset", 0.0)):
+        convert(tmp_path / "in", tmp_path / form, form)
+        convert(tmp_path / form, tmp_path / f"{form}-back", "coco")
+        again = Coco(path=tmp_path / f"{form}-back")
+        one = again.read(again.index().items[0]).labels.instances[0]
+        assert one.keypoints is not None and np.allclose(one.keypoints, first.keypoints, atol=back)
+    rows = json.loads((tmp_path / "coco-back/annotations/instances_train.json").read_text())
+    assert rows["categories"] == [{"id": 1, "name": "cat", **NOSE}]
+    assert rows["annotations"][0]["keypoints"] == points and rows["annotations"][0]["num_keypoints"] == 1
+    told = {finding.code for finding in convert(tmp_path / "in", tmp_path / "voc", "voc").findings}
+    assert "keypoints-not-held" in told
+
+
+@pytest.mark.parametrize("points", [[1, 2], [NAN, 2, 2], [1, 2, "2"], [-90, 2, 2], [1, W * 2, 1], 3])
+def test_bad_keypoints_cost_one_image(tmp_path: Path, points: Any) -> None:
+    for name in ("a.jpg", "b.jpg"):
+        save(tmp_path / "images" / name, picture(ord(name[0])))
+    write(tmp_path / "x.json", table(["a.jpg", "b.jpg"], [annotation(1, 139, keypoints=points), annotation(2, 140)]))
+    assert codes(Coco(path=tmp_path)) == {"images/a.jpg": "keypoints-invalid", "images/b.jpg": "ok"}

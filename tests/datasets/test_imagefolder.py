@@ -86,14 +86,31 @@ def test_kept_metadata_is_byte_for_byte_until_a_row_goes(described: Path, tmp_pa
 
 
 def test_new_names_are_in_the_metadata_and_the_old_are_not(described: Path, tmp_path: Path) -> None:
-    source = ImageFolder(path=described)
+    source = ImageFolder(path=described, columns=("age", "note"))
     release(source, PSEUDONYM, tmp_path / "out")
-    again = ImageFolder(path=tmp_path / "out")
+    again = ImageFolder(path=tmp_path / "out", columns=("age", "note"))
     labels = {item.id: again.read(item).labels for item in again.index().items}
     assert not again.index().findings
     assert all(same_labels(source.read(i).labels, labels[PSEUDONYM.image(i, 0)]) for i in source.index().items)
     table = next(data for name, data in tree(tmp_path / "out").items() if "metadata" in name)
     assert not {b"a.jpg", b"b.jpg", b"c.jpg"} & set(re.findall(rb"[\w.]+", table))
+
+
+def test_columns_that_tell_who_stay_behind_unless_named(described: Path, tmp_path: Path) -> None:
+    source = ImageFolder(path=described)
+    table = next(name for name in tree(described) if "metadata" in name)
+    (finding,) = source.index().findings
+    assert (finding.code, finding.subject) == ("column-not-released", f"{table}: note")
+    assert "source.columns" in finding.message
+    release(source, PSEUDONYM, tmp_path / "default")
+    left = tree(tmp_path / "default")[table]
+    assert b"age" in left and b"note" not in left and "Zoë".encode() not in left
+    assert source.read(source.index().items[0]).labels.attributes["note"] == "Zoë, standing"
+    chosen = ImageFolder(path=described, columns=("note",))
+    for names in (KEEP, PSEUDONYM):
+        out = tmp_path / f"chosen-{names.keep}"
+        release(chosen, names, out)
+        assert b"note" in tree(out)[table] and b"age" not in tree(out)[table]
 
 
 def test_nested_values_and_further_files_stay_behind(tmp_path: Path) -> None:
@@ -115,7 +132,7 @@ def test_nested_values_and_further_files_stay_behind(tmp_path: Path) -> None:
 def test_missing_images_and_rows_are_listed(described: Path) -> None:
     (described / "train/a.jpg").unlink()
     save(described / "train/new.jpg", picture(8))
-    source = ImageFolder(path=described)
+    source = ImageFolder(path=described, columns=("age", "note"))
     findings = {(finding.code, finding.subject) for finding in source.index().findings}
     assert findings == {("image-missing", "train/a.jpg"), ("label-missing", "train/new.jpg")}
     assert codes(source)["train/new.jpg"] == "label-missing"

@@ -1,0 +1,63 @@
+"""`…_polygons.json` of Cityscapes: what was drawn, in the order in which it covers what came before."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from synthgen.datasets._coco_shapes import parse_polygon
+from synthgen.datasets._files import parse_json
+from synthgen.datasets._objects import Size, areas_beside_objects, join_rings, outline
+from synthgen.images import turn_points
+from synthgen.types import BadSample, ConfigError, Labels, Points
+
+
+def format_polygons(labels: Labels, size: Size) -> bytes:
+    """Areas first, then objects; each as one polygon."""
+    rows = [*areas_beside_objects(labels, size), *labels.instances]
+    drawn = [(labels.class_name(one.class_id), one.crowd, outline(one)) for one in rows]
+    return _dump(
+        size, [(f"{name}group" if crowd else name, join_rings(rings)) for name, crowd, rings in drawn if rings]
+    )
+
+
+def released_polygons(data: bytes, orientation: int, stored: Size, origin: str) -> bytes:
+    """The polygons for the image as shown: names and points, nothing of who drew them and when.
+
+    Raises:
+        BadSample: `label-invalid`, `segmentation-invalid`.
+    """
+    try:
+        value = parse_json(data, origin)
+    except ConfigError as error:
+        raise BadSample("label-invalid", str(error)) from error
+    rows = value.get("objects") if isinstance(value, Mapping) else None
+    if not isinstance(rows, list):
+        raise BadSample("label-invalid", f"{origin}: expected an object with a list of objects")
+    shown = stored[::-1] if orientation >= 5 else stored
+    said = (value.get("imgWidth"), value.get("imgHeight"))
+    if said not in (stored, shown):
+        raise BadSample("image-size-mismatch", f"{origin}: the file is {stored}, its polygons say {said}")
+    return _dump(shown, [_row(row, said == stored, orientation, stored, origin) for row in rows if not _deleted(row)])
+
+
+def _row(row: Any, turning: bool, orientation: int, stored: Size, origin: str) -> tuple[str, Points]:
+    points = row.get("polygon") if isinstance(row, Mapping) else None
+    if not isinstance(points, list) or not all(isinstance(point, list) and len(point) == 2 for point in points):
+        raise BadSample("segmentation-invalid", f"{origin}: a polygon is a list of [x, y]")
+    flat = [number for point in points for number in point]
+    size = stored if turning or orientation < 5 else stored[::-1]
+    polygon = parse_polygon(flat, size, origin)
+    return str(row.get("label")), turn_points(polygon, orientation, stored) if turning else polygon
+
+
+def _deleted(row: Any) -> bool:
+    return isinstance(row, Mapping) and bool(row.get("deleted"))
+
+
+def _dump(size: Size, rows: Sequence[tuple[str, Points]]) -> bytes:
+    objects = [{"label": label, "polygon": np.round(points, 4).tolist()} for label, points in rows]
+    return json.dumps({"imgHeight": size[1], "imgWidth": size[0], "objects": objects}, ensure_ascii=False).encode()

@@ -1,0 +1,347 @@
+"""Any format into any other: what comes back the same, what is told to be lost, and what is never left half-written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+
+from synthgen.convert import Namer, dataset_format, format_conversion, whole_folder
+from synthgen.datasets.base import Record, resolve_source
+from synthgen.images import encode_image
+from synthgen.inspect import convert_finished
+from synthgen.rundir import RunDir
+from synthgen.types import Box, ClassInfo, ConfigError, Instance, Labels, SynthgenError
+from tests.datasets.conftest import picture, save, tree
+from tests.datasets.round_trips import assert_same_labels, assert_same_sets, codes_of, convert, named_mask, samples
+from tests.datasets_for_tests import config_value, parsed, python, run, street, write_image, write_streets
+
+SIZE = (24, 16)
+W, H = SIZE
+CLASSES = (ClassInfo(1, "person"), ClassInfo(4, "traffic light"), ClassInfo(90, "sky"))
+"""Ids with gaps."""
+SQUARE = np.array([[12.0, 3.0], [20.0, 3.0], [20.0, 8.0], [12.0, 8.0]])
+TRIANGLE = np.array([[2.5, 2.25], [9.75, 3.5], [4.0, 12.125]])
+
+
+@pytest.fixture
+def streets(tmp_path: Path) -> Path:
+    """Images with masks, in two splits."""
+    return write_streets(tmp_path / "streets", bad=False)
+
+
+def blob() -> np.ndarray:
+    """Two parts and a hole."""
+    mask = np.zeros((H, W), bool)
+    mask[2:9, 2:9] = mask[10:14, 15:22] = True
+    mask[4:6, 4:7] = False
+    return mask
+
+
+def outlined(class_id: int, *polygons: np.ndarray, crowd: bool = False) -> Instance:
+    rings = [polygon.ravel().tolist() for polygon in polygons]
+    mask = coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(rings, H, W))).astype(bool)
+    low = np.min([polygon.min(axis=0) for polygon in polygons], axis=0)
+    high = np.max([polygon.max(axis=0) for polygon in polygons], axis=0)
+    return Instance(class_id, Box(*low.tolist(), *high.tolist()), mask, crowd, polygons)
+
+
+def make(root: Path, form: str, objects: dict[str, tuple[Instance, ...]], mask: bool = False) -> Path:
+    """A set in some format: {split/name: objects}; with `mask` every pixel has a class too."""
+    rng = np.random.default_rng(0)
+
+    def records() -> object:
+        for number, (path, instances) in enumerate(objects.items()):
+            split, _, name = path.rpartition("/")
+            ids = rng.choice([info.id for info in CLASSES], (H, W)).astype(np.int32) if mask else None
+            data = encode_image(np.asarray(picture(number)), Path(name).suffix)
+            yield Record(name, split or None, data, SIZE, Labels(CLASSES, ids, instances))
+
+    root.mkdir(parents=True)
+    dataset_format(form).write_fitted(records(), CLASSES, root)  # type: ignore[arg-type]
+    return root
+
+
+BOXES = {
+    "train/a.jpg": (Instance(1, Box(2, 3, 9, 12)), Instance(4, Box(10, 0, 24, 16))),
+    "train/b b.png": (Instance(90, Box(0, 0, 24, 5)),),
+    "train/bare.jpg": (),
+    "val/ä 猫.jpg": (Instance(4, Box(1, 1, 2, 2)),),
+}
+OUTLINES = {
+    "train/a.jpg": (outlined(1, SQUARE), outlined(4, TRIANGLE)),
+    "train/two parts.jpg": (outlined(1, SQUARE, TRIANGLE),),
+    "train/bare.jpg": (),
+    "val/pixels.png": (Instance(90, Box(2, 2, 22, 14), blob()),),
+}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "objects", "slack"),
+    [
+        ("coco", "coco", BOXES, 0.0),
+        ("coco", "yolo", BOXES, 1e-5),
+        ("coco", "voc", BOXES, 0.0),
+        ("yolo", "yolo", BOXES, 1e-5),
+        ("yolo", "coco", BOXES, 1e-5),
+        ("voc", "voc", BOXES, 0.0),
+        ("voc", "coco", BOXES, 0.0),
+        ("voc", "yolo", BOXES, 1e-5),
+        ("coco", "coco", OUTLINES, 0.0),
+        ("coco", "yolo", OUTLINES, 1e-5),
+        ("yolo", "yolo", OUTLINES, 1e-5),
+        ("yolo", "coco", OUTLINES, 1e-5),
+        ("hf", "hf", BOXES, 0.0),
+        ("hf", "coco", BOXES, 0.0),
+        ("coco", "hf", OUTLINES, 0.0),
+        ("yolo", "hf", OUTLINES, 1.2),
+        ("webdataset", "webdataset", BOXES, 0.0),
+        ("coco", "webdataset", OUTLINES, 0.0),
+        ("webdataset", "yolo", OUTLINES, 1e-5),
+        ("cityscapes", "cityscapes", OUTLINES, 0.0),
+        ("cityscapes", "panoptic", OUTLINES, 0.0),
+        ("panoptic", "panoptic", OUTLINES, 0.0),
+        ("panoptic", "voc", OUTLINES, 0.0),
+        ("voc", "voc", OUTLINES, 0.0),
+        ("voc", "coco", OUTLINES, 0.0),
+    ],
+)
+def test_there_and_back(
+    tmp_path: Path, first: str, second: str, objects: dict[str, tuple[Instance, ...]], slack: float
+) -> None:
+    """Boxes and outlines survive `first → second → first`; YOLO's shares within a hundred-thousandth of a pixel.
+
+    Format hf keeps the pixels of outlines, not their corners, so the boxes around them move by a pixel.
+    """
+    source = make(tmp_path / "source", first, objects)
+    convert(source, tmp_path / "there", second)
+    convert(tmp_path / "there", tmp_path / "back", first)
+    back = samples(tmp_path / "back")
+    assert {(split, stem) for split, stem in back} == {tuple(p.rsplit(".", 1)[0].split("/")) for p in objects}
+    assert_same_sets(source, tmp_path / "back", slack)
+
+
+@pytest.mark.parametrize("second", ["masks", "voc", "coco", "hf", "webdataset", "cityscapes", "panoptic"])
+def test_masks_there_and_back(streets: Path, tmp_path: Path, second: str) -> None:
+    told = codes_of(convert(streets, tmp_path / "there", second))
+    convert(tmp_path / "there", tmp_path / "back", "masks")
+    before, after = samples(streets), samples(tmp_path / "back")
+    assert before.keys() == after.keys()
+    for key, sample in before.items():
+        assert (named_mask(sample.labels) == named_mask(after[key].labels)).all()
+        assert (sample.image == after[key].image).all()
+    assert ("mask-as-objects" in told) == (second == "coco")
+    assert ("classes-renumbered" in told) == (second in ("voc", "cityscapes"))
+
+
+def test_outlines_become_masks_and_that_is_told(tmp_path: Path) -> None:
+    conversion = convert(make(tmp_path / "in", "coco", OUTLINES), tmp_path / "out", "masks")
+    assert "object-not-held" in codes_of(conversion)
+    before, after = samples(tmp_path / "in"), samples(tmp_path / "out")
+    for key, sample in before.items():
+        mask = named_mask(sample.labels)
+        assert (named_mask(after[key].labels) == ("" if mask is None else mask)).all()
+
+
+def test_a_mask_beside_objects_gives_the_rest_as_areas(tmp_path: Path) -> None:
+    """VOC with both → COCO: the objects, and what of the mask they do not cover."""
+    person = np.zeros((H, W), bool)
+    person[2:6, 2:6] = True
+    ids = np.where(person, 1, 90).astype(np.int32)
+    record = Record(
+        "a.png", "train", encode_image(np.asarray(picture(1)), ".png"), SIZE,
+        Labels(CLASSES, ids, (Instance(1, Box(2, 2, 6, 6), person),)),
+    )  # fmt: skip
+    (tmp_path / "in").mkdir()
+    dataset_format("voc").write_fitted(iter([record]), CLASSES, tmp_path / "in")
+    convert(tmp_path / "in", tmp_path / "out", "coco")
+    (sample,) = samples(tmp_path / "out").values()
+    assert [sample.labels.class_name(one.class_id) for one in sample.labels.instances] == ["person", "sky"]
+    assert (named_mask(sample.labels) == np.where(person, "person", "sky")).all()
+
+
+def test_what_has_no_place_is_told(tmp_path: Path) -> None:
+    crowd = {"train/a.jpg": (Instance(1, Box(2, 2, 22, 14), blob(), crowd=True), Instance(4, Box(1, 1, 5, 5)))}
+    source = make(tmp_path / "in", "coco", crowd)
+    assert samples(source)["train", "a"].labels.instances[0].crowd
+    convert(source, tmp_path / "same", "coco")
+    assert_same_sets(source, tmp_path / "same")
+    for form, codes in {
+        "yolo": {"crowd-not-held", "classes-renumbered", "split-missing"},
+        "voc": {"crowd-not-held", "classes-renumbered"},
+        "masks": {"crowd-not-held", "box-not-held"},
+        "imagefolder": {"crowd-not-held", "box-not-held"},
+    }.items():
+        conversion = convert(source, tmp_path / form, form)
+        assert codes <= codes_of(conversion), form
+        assert "crowd-not-held" in format_conversion(conversion)
+        assert json.loads(json.dumps(conversion.record()))["images"] == 1
+
+
+def test_classes_and_attributes_of_images(tmp_path: Path) -> None:
+    for split, name in (("train", "cat/a.jpg"), ("train", "dog/a.jpg"), ("val", "cat/b.png")):
+        save(tmp_path / "in" / split / name, picture(len(name)))
+    convert(tmp_path / "in", tmp_path / "out", "imagefolder")
+    assert tree(tmp_path / "in") == tree(tmp_path / "out")
+    assert "class-not-held" in codes_of(convert(tmp_path / "in", tmp_path / "yolo", "yolo"))
+    (tmp_path / "in/metadata.csv").write_text("file_name,age\ntrain/cat/a.jpg,3\ntrain/dog/a.jpg,4\nval/cat/b.png,5\n")
+    convert(tmp_path / "in", tmp_path / "rows", "imagefolder")
+    assert_same_sets(tmp_path / "in", tmp_path / "rows")
+    assert "attributes-not-held" in codes_of(convert(tmp_path / "in", tmp_path / "voc", "voc"))
+
+
+def test_bad_images_stay_behind_and_are_listed(streets: Path, tmp_path: Path) -> None:
+    (streets / "images/train/s0.jpg").write_bytes(b"")
+    (streets / "labels/val/s4.png").unlink()
+    conversion = convert(streets, tmp_path / "out", "voc")
+    assert {(one.code, one.subject) for one in conversion.left_out} == {
+        ("image-empty", "images/train/s0.jpg"),
+        ("label-missing", "images/val/s4.png"),
+    }
+    assert conversion.counts["images"] == 5 and len(samples(tmp_path / "out")) == 5
+
+
+def test_turned_images_are_encoded_upright(tmp_path: Path) -> None:
+    save(tmp_path / "in/cat/a.png", picture(1), orientation=6)
+    save(tmp_path / "in/cat/b.png", picture(2))
+    assert "image-turned" in codes_of(convert(tmp_path / "in", tmp_path / "out", "imagefolder"))
+    assert_same_sets(tmp_path / "in", tmp_path / "out")
+    assert Image.open(tmp_path / "out/cat/a.png").size == (H, W)
+    assert tree(tmp_path / "out")["cat/b.png"] == tree(tmp_path / "in")["cat/b.png"]
+
+
+def test_names_that_differ_in_case_suffix_or_folder_stay_apart(tmp_path: Path) -> None:
+    for name in ("a.jpg", "A.jpg", "a.png", "e\u0301.jpg", "\u00e9.jpg", "images/a.jpg"):
+        save(tmp_path / "in" / name, picture(len(name)))
+    conversion = convert(tmp_path / "in", tmp_path / "out", "yolo", "format=imagefolder")
+    stems = [path.stem.casefold() for path in (tmp_path / "out").rglob("*.*") if path.suffix in (".jpg", ".png")]
+    assert len(stems) == 6 and len(set(stems)) == 6
+    assert [one.code for one in conversion.findings].count("image-renamed") == 4
+    assert len(samples(tmp_path / "out")) == 6
+
+
+def test_two_splits_may_share_a_name_where_the_format_keeps_them_apart() -> None:
+    apart, together = Namer(True), Namer(False)
+    assert apart.name("data/train-00000-of-00002/x/b.jpg", "train") == "x/b.jpg"
+    assert apart.name("train-000001/c.jpg", "train") == "c.jpg"
+    assert [apart.name(f"images/{split}/a.jpg", split) for split in ("train", "val")] == ["a.jpg", "a.jpg"]
+    assert [together.name(f"{split}2017/x/a.jpg", split) for split in ("train", "val")] == ["x/a.jpg", "x/a-2.jpg"]
+
+
+def test_official_readers_agree(tmp_path: Path) -> None:
+    convert(make(tmp_path / "in", "voc", OUTLINES), tmp_path / "out", "coco")
+    official = COCO(str(tmp_path / "out/annotations/instances_train.json"))
+    assert [row["name"] for row in official.dataset["categories"]][:3] == ["background", "person", "traffic light"]
+    sample = samples(tmp_path / "in")["train", "a"]
+    rows = official.loadAnns(official.getAnnIds(imgIds=1))
+    for row, instance in zip(rows, sample.labels.instances, strict=True):
+        assert (official.annToMask(row).astype(bool) == instance.mask).all()
+
+
+@pytest.mark.parametrize(("form", "words"), [("yolo9", r"no such format.*coco, .*yolo"), ("../yolo", "no such format")])
+def test_an_unknown_format_lists_those_there_are(streets: Path, tmp_path: Path, form: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        convert(streets, tmp_path / "out", form)
+
+
+def test_a_folder_that_holds_something_is_refused_and_an_empty_one_is_taken(streets: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    convert(streets, tmp_path / "out", "voc")
+    before = tree(tmp_path / "out")
+    with pytest.raises(ConfigError, match="holds something"):
+        convert(streets, tmp_path / "out", "yolo")
+    with pytest.raises(ConfigError, match="holds something"):
+        convert(streets, streets / "classes.csv", "yolo")
+    assert tree(tmp_path / "out") == before
+
+
+def test_no_image_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "in/cat").mkdir(parents=True)
+    with pytest.raises(ConfigError, match="looks like no known format"):
+        convert(tmp_path / "in", tmp_path / "out", "yolo")
+    (tmp_path / "in/cat/a.jpg").write_bytes(b"")
+    with pytest.raises(SynthgenError, match="no image that could be read"):
+        convert(tmp_path / "in", tmp_path / "out", "yolo")
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+def test_nothing_half_written_stays(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), whole_folder(tmp_path / "out") as partial:
+        (partial / "a").write_text("x")
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wrong_key_of_the_source_is_named(streets: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="imges"):
+        convert(streets, tmp_path / "out", "yolo", "format=masks", "imges=x")
+
+
+@pytest.mark.parametrize(
+    "form", ["coco", "hf", "imagefolder", "masks", "voc", "webdataset", "yolo", "cityscapes", "panoptic"]
+)
+def test_what_is_written_is_recognised(tmp_path: Path, form: str) -> None:
+    make(tmp_path / "out", form, BOXES)
+    assert resolve_source(tmp_path / "out").format == form
+
+
+def test_a_run_is_exported_in_another_format(finished: Path, tmp_path: Path) -> None:
+    """The outputs under the names of the release, with the labels of the source."""
+    conversion = convert_finished(finished, "voc", tmp_path / "voc")
+    released = samples(finished / "release")
+    exported = samples(tmp_path / "voc")
+    assert conversion.counts["images"] == len(released) == len(exported) > 0 and not conversion.left_out
+    for key, sample in released.items():
+        assert (sample.image == exported[key].image).all()
+        assert (named_mask(sample.labels) == named_mask(exported[key].labels)).all()
+    with pytest.raises(ConfigError, match="holds something"):
+        convert_finished(finished, "yolo", tmp_path / "voc")
+
+
+def test_an_exported_run_holds_back_what_its_release_does(tiny_sd: Path, tmp_path: Path) -> None:
+    """Columns that tell who do not leave by the other door."""
+    write_image(tmp_path / "source/a.png", street(1)[0])
+    (tmp_path / "source/metadata.csv").write_text("file_name,photographer,weather\na.png,Jane,rain\n")
+    changes = {"source": {"path": str(tmp_path / "source")}, "names": "pseudonym", "detect": [], "extract": ["canny"]}
+    value = config_value(tmp_path / "source", tiny_sd, protect=["edges"], **changes)
+    value["generate"]["controlnets"] = value["generate"]["controlnets"][:1]
+    assert run(value, tmp_path / "run").accepted == 1
+    for form in ("hf", "webdataset", "imagefolder"):
+        convert_finished(tmp_path / "run", form, tmp_path / form)
+        (sample,) = samples(tmp_path / form).values()
+        assert dict(sample.labels.attributes) == {"weather": "rain"}
+
+
+def test_the_command_line(streets: Path, tmp_path: Path) -> None:
+    done = python("-m", "synthgen", "convert", str(streets), str(tmp_path / "out"), "--format", "coco", "--json")
+    record = json.loads(done.stdout)
+    assert record["images"] == 7 and record["format"] == "coco"
+    assert {"mask-as-objects", "colours-not-held"} == {finding["code"] for finding in record["findings"]}
+    again = python("-m", "synthgen", "convert", str(streets), str(tmp_path / "out"), "--format", "coco")
+    assert again.returncode == 2 and "holds something" in again.stderr
+    wrong = python(
+        "-m", "synthgen", "convert", str(streets), str(tmp_path / "x"), "--format", "coco", "--set", "imges=1"
+    )
+    assert wrong.returncode == 2 and "imges" in wrong.stderr
+
+
+@pytest.mark.parametrize("form", ["cityscapes", "hf", "panoptic", "voc", "webdataset", "yolo"])
+def test_a_run_gives_back_the_format_of_its_source(streets: Path, tiny_sd: Path, tmp_path: Path, form: str) -> None:
+    """Under new names: as many images in the same splits, of the same sizes, with the same labels."""
+    convert(streets, tmp_path / "source", form)
+    value = config_value(tmp_path / "source", tiny_sd, names="pseudonym", source={"path": str(tmp_path / "source")})
+    assert run(value, tmp_path / "run").accepted == 7
+    source, release = resolve_source(tmp_path / "source"), resolve_source(tmp_path / "run/release")
+    assert release.format == form
+    read = {item.id: (item.split, release.read(item)) for item in release.index().items}
+    naming = RunDir(tmp_path / "run").names(parsed(value))
+    for item in source.index().items:
+        split, made = read.pop(naming.image(item, 0))
+        assert split == item.split and made.image.shape == source.read(item).image.shape
+        assert_same_labels(source.read(item).labels, made.labels)
+    assert not read
