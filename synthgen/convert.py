@@ -154,7 +154,7 @@ def convert_run(run: RunDir, name: str, out: Path) -> Conversion:
     def records(namer: Namer) -> Iterator[Record]:
         for one in run.released(by_id, run.names(config)):
             _, size = parse_header(io.BytesIO(one.data), one.name)
-            labels = config.source.labels_of(one.item)
+            labels = one.labels(config.source.labels_of(one.item))
             left = {key: value for key, value in labels.attributes.items() if key not in without}
             labels = replace(labels, attributes=left)
             yield Record(namer.name(one.name, one.item.split), one.item.split, one.data, size, labels)

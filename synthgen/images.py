@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image as PIL
 from PIL import ImageCms, UnidentifiedImageError
 
-from synthgen.types import BadSample, Image
+from synthgen.types import BadSample, Image, Mask
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 LABEL_FORMATS = ("PNG", "BMP", "TIFF")
@@ -125,6 +125,13 @@ def encode_image(image: Image, suffix: str) -> bytes:
         raise ValueError(f"can't write {suffix!r}; expected one of {', '.join(sorted(SUFFIXES))}")
     buffer = io.BytesIO()
     PIL.fromarray(image).save(buffer, **options[key])
+    return buffer.getvalue()
+
+
+def encode_mask(mask: Mask) -> bytes:
+    """(height, width) as a PNG of one bit a pixel; `decode_label` gives it back as 0 and 1."""
+    buffer = io.BytesIO()
+    PIL.fromarray(mask).save(buffer, "PNG")
     return buffer.getvalue()
 
 

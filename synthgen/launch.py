@@ -27,6 +27,7 @@ from synthgen.pipeline import Job, process_shard
 from synthgen.plan import Member, Plan
 from synthgen.prepare import Preparer
 from synthgen.refill import plan_round, target_distances
+from synthgen.refusals import refuse_fixed_labels, refuse_moved_labels, refuse_own_judge
 from synthgen.report.documents import write_documents
 from synthgen.rundir import RunDir
 from synthgen.shards import Shard, write_atomic
@@ -86,12 +87,14 @@ def resolve(config: RunConfig) -> Resolved:
         ConfigError: an empty source, a class without a palette entry, a missing or unpinned model.
     """
     index, chosen = select_items(config.source)
-    for labelled in (*config.detect, *config.extract):
+    for labelled in (*config.detect, *config.extract, *config.check):
         labelled.check_classes(index.classes)
     plan = Plan(config.plan, config.seed, list_members(config, chosen))
     refuse_moved_labels(config, plan)
+    refuse_fixed_labels(config)
     components = [*config.detect, *config.extract, config.generate, *config.check]
     digests = {f"weights {ref}": digest_weights(ref) for spec in components for ref in spec.weights()}
+    refuse_own_judge(config, digests)
     digests |= {"source": digest_index(index, chosen), "prompts": plan.digest}
     items = {item.id: item for item in chosen}
     return Resolved(config, index, items, plan, digests, run_id(config, digests))
@@ -114,24 +117,6 @@ def list_members(config: RunConfig, items: tuple[Item, ...]) -> list[Member]:
     if not any(member.image_class for member in members):
         raise ConfigError("plan.targets: per: class needs images with a class (class folders); remove `per`")
     return members
-
-
-def refuse_moved_labels(config: RunConfig, plan: Plan) -> None:
-    """Labels are released as the source has them, so nothing may be moved that they speak of.
-
-    Raises:
-        ConfigError: a randomizer, or a redactor of whole pictures, that moves positions, and a source whose labels may
-            hold some.
-    """
-    moving = {spec.kind for spec in [*config.randomize, *plan.file.randomizers()] if spec.moves_labels}
-    redactors = [spec for stage in config.resolved_stages for spec in stage.redactors]
-    moving |= {spec.kind for spec in redactors if spec.moves_pixels and spec.region == "all"}
-    if moving and not config.source.labels_stand_still():
-        raise ConfigError(
-            f"randomize or protect: {', '.join(sorted(moving))} moves what the labels of this source (format "
-            f"{config.source.format}) point at, and labels are released as they are; remove it, or use it on class "
-            "folders without metadata"
-        )
 
 
 def select_items(source: Dataset) -> tuple[SourceIndex, tuple[Item, ...]]:

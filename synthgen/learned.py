@@ -6,7 +6,7 @@ after every kill. The files are private: they hold digests and features of the s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from synthgen.checks.base import Check, Learned
@@ -22,14 +22,15 @@ class LearnedStore:
         self._folder = folder
         self._run_id = run_id
 
-    def fill(self, checks: Iterable[Check], source: Dataset, items: Iterable[Item], device: str) -> None:
+    def fill(self, checks: Iterable[Check], source: Dataset, items: Sequence[Item], device: str) -> None:
         """Let every check learn that has not done so in this run; a source that can't be read is left out."""
         from safetensors.numpy import save
 
         for place, check in enumerate(checks):
             if check.learns and not self._path(place).is_file():
                 self._folder.mkdir(mode=0o700, exist_ok=True)
-                write_atomic(self._path(place), save(dict(check.learn(_readable(source, items), device))))
+                shown = spread(items, check.learns_from)
+                write_atomic(self._path(place), save(dict(check.learn(_readable(source, shown), device))))
 
     def read(self, place: int, check: Check) -> Learned:
         """What the check at `place` of the config learned; nothing if it does not learn.
@@ -49,6 +50,11 @@ class LearnedStore:
 
     def _path(self, place: int) -> Path:
         return self._folder / f"{self._run_id}-{place}.safetensors"
+
+
+def spread(items: Sequence[Item], most: int | None) -> Sequence[Item]:
+    """At most so many items, at even distances; all of them for None."""
+    return items if most is None or len(items) <= most else [items[place * len(items) // most] for place in range(most)]
 
 
 def _readable(source: Dataset, items: Iterable[Item]) -> Iterator[Sample]:

@@ -18,15 +18,15 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from synthgen.checks.base import Candidate, CheckRun
+from synthgen.checks.base import Candidate, Check, CheckRun
 from synthgen.config import RunConfig
 from synthgen.describe import describe_objects
 from synthgen.generators.base import GeneratorRun, Size
-from synthgen.images import encode_image
+from synthgen.images import encode_image, encode_mask
 from synthgen.measurements import measure
 from synthgen.people import count_small
 from synthgen.plan import Plan
-from synthgen.prepare import Prepared, Preparer, restore
+from synthgen.prepare import Prepared, Preparer, bad_row, restore
 from synthgen.seeds import derive_seed
 from synthgen.shards import Shard, ShardStore, ShardWriter, StoredImage
 from synthgen.types import BadSample, ConfigError, Extra, Generated, Image, Item, Mask, Recipe, Row, Score
@@ -165,13 +165,27 @@ class _ShardLoop:
         plan, sample_id = self.job.plan, prepared.sample.item.id
         objects = describe_objects(prepared.sample.labels) if plan.file.uses_objects else ""
         for extra in self.extras[sample_id]:
-            self._begin(Task(prepared, plan.recipe(sample_id, extra.variant, 0, objects, extra)))
+            self._begin_extra(prepared, extra, objects)
         if not self.extras[sample_id]:
             for kind, control in prepared.controls.maps.items():
                 self.writer.add_control(sample_id, kind, prepared.stage, encode_image(control.image, ".png"))
             for variant in range(self.job.config.plan.variants):
                 self._begin(Task(prepared, plan.recipe(sample_id, variant, 0, objects)))
         return True
+
+    def _begin_extra(self, prepared: Prepared, extra: Extra, objects: str) -> None:
+        """Queue an output of a later round, in the stage that it is to begin in."""
+        sample = prepared.sample
+        try:
+            if extra.stage > prepared.stage:
+                prepared = self.job.preparer.at_stage(sample, prepared.regions, extra.stage)[0]
+                self._keep_later_controls(prepared)
+        except BadSample as bad:
+            row = replace(bad_row(sample.item, bad, 1), variant=extra.variant)
+            self.writer.add_row(row)
+            self.job.on_row(row)
+            return
+        self._begin(Task(prepared, self.job.plan.recipe(sample.item.id, extra.variant, 0, objects, extra)))
 
     def _keep_later_controls(self, prepared: Prepared) -> None:
         """Hold the maps of a later stage until the shard ends: the order of retries is not the same in every run."""
@@ -232,21 +246,30 @@ def finish(job: Job, task: Task, image: Image) -> Outcome:
     output = randomize(job, task, restored)
     generated = Generated(output, task.recipe)
     try:
-        candidate = Candidate(sample, task.prepared.regions, kept_pixels(job, task.prepared), generated)
+        unlabels = job.config.source.unlabels()
+        candidate = Candidate(sample, task.prepared.regions, kept_pixels(job, task.prepared), generated, unlabels)
         scores = [check(candidate) for check in job.checks]
         failed = [place for place, score in enumerate(scores) if score.passed is not True]
-        retry = next_try(job, task, any(job.config.check[place].escalates for place in failed)) if failed else None
+        retry = next_try(job, task, [job.config.check[place] for place in failed]) if failed else None
     except BadSample as bad:
         return Outcome(_row(task, (), "", bad.code, bad.message))
     if retry is not None:
         return Outcome(retry=retry)
     scores += [Score(f"measured:{name}", value, None) for name, value in measure(output).items()]
-    if failed:
-        first = scores[failed[0]]
-        return Outcome(_row(task, scores, "", f"check-{first.check}", first.message))
+    beyond = [scores[place] for place in failed if not scores[place].mendable]
+    if beyond:
+        return Outcome(_row(task, scores, "", f"check-{beyond[0].check}", beyond[0].message))
     data = encode_image(output, PurePosixPath(sample.item.id).suffix)
-    row = _row(task, scores, hashlib.sha256(data).hexdigest(), "", "")
-    return Outcome(row, StoredImage(sample.item.id, task.recipe.variant, data))
+    mended = "; ".join(f"label set to ignore: {scores[place].message}" for place in failed)
+    row = _row(task, scores, hashlib.sha256(data).hexdigest(), "", mended)
+    return Outcome(row, StoredImage(sample.item.id, task.recipe.variant, data, encode_unlabelled(scores)))
+
+
+def encode_unlabelled(scores: Sequence[Score]) -> bytes:
+    """The pixels whose label does not hold, of all scores together, as a PNG; no bytes where there are none."""
+    masks = [score.unlabel for score in scores if score.unlabel is not None]
+    where = np.logical_or.reduce(masks) if masks else np.zeros((1, 1), np.bool_)
+    return encode_mask(where) if where.any() else b""
 
 
 def kept_pixels(job: Job, prepared: Prepared) -> Mask | None:
@@ -256,18 +279,20 @@ def kept_pixels(job: Job, prepared: Prepared) -> Mask | None:
     return ~prepared.hole if job.config.mode == "people" else None
 
 
-def next_try(job: Job, task: Task, escalates: bool) -> Task | None:
+def next_try(job: Job, task: Task, rejected_by: Sequence[Check]) -> Task | None:
     """The task once more with another seed: in its stage up to `attempts` times, then in the next one; None at the end.
 
     What `escalates` (an identity that was recognised) goes to the next stage at once, since another seed of the same
     protection would only be drawn until one happens to pass. So does a redaction, which another seed does not change.
+    What every rejecting check `stays` with ends in its stage.
 
     Raises:
         BadSample: the sample can't be prepared for the next stage.
     """
     exhausted = task.tries + 1 >= job.config.attempts or not job.config.generate.paints
     recipe = job.plan.again(task.recipe)
-    if escalates or exhausted:
+    escalates = any(check.escalates for check in rejected_by)
+    if escalates or (exhausted and not all(check.stays for check in rejected_by)):
         prepared = job.preparer.next_stage(task.prepared)
         if prepared is not None:
             return Task(prepared, recipe)

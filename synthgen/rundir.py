@@ -182,7 +182,8 @@ class RunDir:
                 continue
             for image in store.stored_images(shard):
                 item = items[image.sample_id]
-                yield ReleasedImage(item, image.variant, names.image(item, image.variant), image.data)
+                name = names.image(item, image.variant)
+                yield ReleasedImage(item, image.variant, name, image.data, image.unlabelled)
 
 
 def forget_times(folder: Path) -> None:

@@ -20,7 +20,8 @@ from synthgen.types import ClassIds, ConfigError, Image
 from synthgen.weights import resolve_weights
 
 _KINDS = ("ForSemanticSegmentation", "ForUniversalSegmentation", "MaskFormerForInstanceSegmentation")
-_Predict = Callable[[NDArray[np.uint8]], list[ClassIds]]
+_Loaded = tuple[Callable[[list[Image]], Any], Any, Any]
+"""Pictures → the model's inputs, its processor, the model."""
 
 
 class Segmenter:
@@ -33,7 +34,7 @@ class Segmenter:
         self._config, architecture = architecture_of(self._folder, ref, _KINDS)
         self._universal = not architecture.endswith("ForSemanticSegmentation")
         self._lock = threading.Lock()
-        self._predict: _Predict | None = None
+        self._loaded: _Loaded | None = None
 
     @property
     def labels(self) -> Mapping[int, str]:
@@ -46,27 +47,43 @@ class Segmenter:
         Raises:
             ConfigError: the weights can't be loaded (at the first call).
         """
-        with self._lock:
-            if self._predict is None:
-                self._predict = self._load()
-        return predict_by_size(images, self._batch_size, self._predict)
+        return predict_by_size(images, self._batch_size, self._ids)
 
-    def _load(self) -> _Predict:
+    @property
+    def gives_probabilities(self) -> bool:
+        """Whether the model gives a probability for each class at each place (a universal one gives masks)."""
+        return not self._universal
+
+    def probabilities(self, images: Sequence[Image]) -> list[NDArray[np.float32]]:
+        """(height, width, 3) RGB each → (classes, h, w) each, 0..1, at the resolution at which the model thinks.
+
+        Raises:
+            ConfigError: as a call; a model that does not give them.
+        """
+        if not self.gives_probabilities:
+            raise ConfigError(f"model {self._ref!r} gives no probabilities; expected a …ForSemanticSegmentation")
+        return predict_by_size(images, self._batch_size, self._softmax)
+
+    def _ids(self, images: NDArray[np.uint8]) -> list[ClassIds]:
+        outputs, processor = self._outputs(images)
+        maps = processor.post_process_semantic_segmentation(outputs, target_sizes=[images.shape[1:3]] * len(images))
+        return [ids.cpu().numpy().astype(np.int32) for ids in maps]
+
+    def _softmax(self, images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        return list(self._outputs(images)[0].logits.softmax(dim=1).cpu().numpy())
+
+    def _outputs(self, images: NDArray[np.uint8]) -> tuple[Any, Any]:
+        """What the model says of a batch, and the processor that reads it."""
         import torch
 
-        inputs_of, processor, model = self._oneformer() if self._config.model_type == "oneformer" else self._other()
+        with self._lock:
+            if self._loaded is None:
+                self._loaded = self._oneformer() if self._config.model_type == "oneformer" else self._other()
+        inputs_of, processor, model = self._loaded
+        with torch.inference_mode():
+            return model(**inputs_of(list(images)).to(self._device)), processor
 
-        def predict(images: NDArray[np.uint8]) -> list[ClassIds]:
-            inputs = inputs_of(list(images)).to(self._device)
-            with torch.inference_mode():
-                outputs = model(**inputs)
-                sizes = [images.shape[1:3]] * len(images)
-                maps = processor.post_process_semantic_segmentation(outputs, target_sizes=sizes)
-            return [ids.cpu().numpy().astype(np.int32) for ids in maps]
-
-        return predict
-
-    def _other(self) -> tuple[Callable[[list[Image]], Any], Any, Any]:
+    def _other(self) -> _Loaded:
         from transformers import AutoModelForSemanticSegmentation, AutoModelForUniversalSegmentation
 
         auto_class = AutoModelForUniversalSegmentation if self._universal else AutoModelForSemanticSegmentation
@@ -79,7 +96,7 @@ class Segmenter:
 
         return inputs_of, processor, model
 
-    def _oneformer(self) -> tuple[Callable[[list[Image]], Any], Any, Any]:
+    def _oneformer(self) -> _Loaded:
         """OneFormer takes its task as text.
 
         The table of class names that its processor would fetch from an unpinned hub dataset serves training and

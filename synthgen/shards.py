@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, fields
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,9 @@ from synthgen.types import ConfigError, Extra, Row
 
 _JSON_FIELDS = ("factors", "scores", "regions")
 LEDGER_SCHEMA = pa.schema([(field.name, pa.int64() if field.type == "int" else pa.string()) for field in fields(Row)])
-IMAGES_SCHEMA = pa.schema([("sample_id", pa.string()), ("variant", pa.int64()), ("image", pa.binary())])
+IMAGES_SCHEMA = pa.schema(
+    [("sample_id", pa.string()), ("variant", pa.int64()), ("image", pa.binary()), ("unlabelled", pa.binary())]
+)
 CONTROLS_SCHEMA = pa.schema(
     [("sample_id", pa.string()), ("kind", pa.string()), ("stage", pa.int64()), ("image", pa.binary())]
 )
@@ -48,11 +50,15 @@ class Shard:
 
 @dataclass(frozen=True)
 class StoredImage:
-    """An accepted output as it lies in a shard: the encoded file's bytes."""
+    """An accepted output as it lies in a shard: the encoded file's bytes.
+
+    `unlabelled` is a PNG of the picture's size, white where the label does not hold; empty where it holds everywhere.
+    """
 
     sample_id: str
     variant: int
     data: bytes
+    unlabelled: bytes = b""
 
 
 def cut_shards(ids: Sequence[str], size: int) -> list[Shard]:
@@ -164,18 +170,43 @@ class ShardStore:
                 partial.unlink(missing_ok=True)
 
     def rows(self) -> Iterator[Row]:
-        """All ledger rows of the shards that are done, in order of shard, sample and variant."""
+        """All ledger rows of the shards that are done, in order of shard, sample and variant.
+
+        An accepted output that was withdrawn since is quarantined here, with the code of its withdrawal.
+        """
         for shard in self.shards():
             if self.done(shard):
-                yield from read_ledger(self.ledgers / f"{shard.name}.parquet")
+                yield from self.rows_of(shard)
+
+    def rows_of(self, shard: Shard) -> Iterator[Row]:
+        """The rows of one finished shard, as `rows`."""
+        withdrawn = self.withdrawn()
+        for row in read_ledger(self.ledgers / f"{shard.name}.parquet"):
+            code = withdrawn.get((row.sample_id, row.variant))
+            yield row if code is None else replace(row, verdict="quarantined", code=code)
+
+    def withdrawn(self) -> dict[tuple[str, int], str]:
+        """(sample, variant) → code of the outputs that were accepted and left the release since."""
+        path = self.private / "withdrawn.json"
+        records = json.loads(path.read_text()) if path.exists() else []
+        return {(sample_id, variant): code for sample_id, variant, code in records}
+
+    def withdraw(self, outputs: Iterable[tuple[str, int]], code: str) -> None:
+        """Take accepted outputs out of the release for good; the ledgers of their shards stay as they are."""
+        known = {**dict.fromkeys(outputs, code), **self.withdrawn()}
+        records = [[*output, code] for output, code in sorted(known.items())]
+        write_atomic(self.private / "withdrawn.json", json.dumps(records, indent=0).encode())
 
     def stored_images(self, shard: Shard) -> Iterator[StoredImage]:
-        """The accepted outputs of a finished shard in order of sample and variant."""
+        """The accepted outputs of a finished shard in order of sample and variant, less those withdrawn."""
+        withdrawn = self.withdrawn()
         table = pq.read_table(self.images / f"{shard.name}.parquet", memory_map=True)
         order = pc.sort_indices(table, sort_keys=[("sample_id", "ascending"), ("variant", "ascending")])
         for place in order.to_pylist():
             row = table.slice(place, 1).to_pylist()[0]
-            yield StoredImage(row["sample_id"], row["variant"], row["image"])
+            if (row["sample_id"], row["variant"]) in withdrawn:
+                continue
+            yield StoredImage(row["sample_id"], row["variant"], row["image"], row.get("unlabelled") or b"")
 
     def write_whole_ledger(self) -> Path:
         """Join the ledgers of all shards into `private/ledger.parquet`."""
@@ -183,7 +214,7 @@ class ShardStore:
         partial = path.with_name(f".{path.name}.tmp")
         with pq.ParquetWriter(partial, LEDGER_SCHEMA) as writer:
             for shard in self.shards():
-                writer.write_table(pq.read_table(self.ledgers / f"{shard.name}.parquet"))
+                writer.write_table(ledger_table(list(self.rows_of(shard))))
         os.replace(partial, path)
         return path
 
@@ -215,7 +246,8 @@ class ShardWriter:
 
     def add_image(self, image: StoredImage) -> None:
         """Store one accepted output."""
-        self._add("images", {"sample_id": image.sample_id, "variant": image.variant, "image": image.data})
+        record = {"sample_id": image.sample_id, "variant": image.variant, "image": image.data}
+        self._add("images", record | {"unlabelled": image.unlabelled})
 
     def add_control(self, sample_id: str, kind: str, stage: int, png: bytes) -> None:
         """Store one protected control map (PNG) as it was in a stage. Private."""
@@ -254,13 +286,18 @@ class ShardWriter:
 
 def write_ledger(path: Path, rows: Sequence[Row]) -> None:
     """Write rows as Parquet, atomically, in order of sample and variant."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(ledger_table(rows), sink)
+    write_atomic(path, sink.getvalue().to_pybytes())
+
+
+def ledger_table(rows: Sequence[Row]) -> pa.Table:
+    """Rows as a table of `LEDGER_SCHEMA`, in order of sample and variant."""
     records = []
     for row in sorted(rows, key=lambda row: (row.sample_id, row.variant)):
         record = row.to_record()
         records.append(record | {name: json.dumps(dict(record[name]), sort_keys=True) for name in _JSON_FIELDS})
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pylist(records, schema=LEDGER_SCHEMA), sink)
-    write_atomic(path, sink.getvalue().to_pybytes())
+    return pa.Table.from_pylist(records, schema=LEDGER_SCHEMA)
 
 
 def read_ledger(path: Path) -> Iterator[Row]:

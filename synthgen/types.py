@@ -13,7 +13,7 @@ orientation), half-open: x0 <= x < x1.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -66,6 +66,11 @@ class ClassInfo:
     ignore: bool = False
     keypoints: tuple[str, ...] = ()
     skeleton: tuple[tuple[int, int], ...] = ()
+
+
+def ignore_class(classes: Iterable[ClassInfo]) -> ClassInfo | None:
+    """The class that means "no label here": of several the one of the least id; None where the table has none."""
+    return min((info for info in classes if info.ignore), key=lambda info: info.id, default=None)
 
 
 @dataclass(frozen=True)
@@ -264,15 +269,18 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Extra:
-    """An output that was planned after the first round, to refill a quota that rejections left short.
+    """An output that was planned after the first round: to refill a quota that rejections left short, or in place of
+    one that an audit withdrew.
 
-    `factors` holds the levels that it must have; `point` is its place in the sequence of the continuous factors.
+    `factors` holds the levels that it must have; `point` is its place in the sequence of the continuous factors;
+    `stage` is where it begins.
     """
 
     sample_id: str
     variant: int
     factors: Mapping[str, str]
     point: int
+    stage: int = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -288,6 +296,11 @@ class Score:
     """What one check found. `passed` None means that it could not tell (then the sample fails closed).
 
     `counts` stand beside the value in the ledger, as `<check>:<name>`: how many were checked, how many could not be.
+    `columns` stand there under the names that they have here.
+
+    `unlabel` (height, width) is True where the label does not hold in this output; released, it is *ignore* there. A
+    score that did not pass and is `mendable` would have passed without the labels of those pixels: after the last try
+    the output may be released so.
     """
 
     check: str
@@ -295,10 +308,14 @@ class Score:
     passed: bool | None
     message: str = ""
     counts: Mapping[str, int] = field(default_factory=dict)
+    columns: Mapping[str, float | None] = field(default_factory=dict)
+    unlabel: Mask | None = field(default=None, compare=False)
+    mendable: bool = False
 
     def to_columns(self) -> dict[str, float | None]:
-        """The value and the counts by their names in the ledger."""
-        return {self.check: self.value} | {f"{self.check}:{name}": float(n) for name, n in self.counts.items()}
+        """The value, the counts and the further columns by their names in the ledger."""
+        counts = {f"{self.check}:{name}": float(n) for name, n in self.counts.items()}
+        return {self.check: self.value, **counts, **self.columns}
 
 
 @dataclass(frozen=True)

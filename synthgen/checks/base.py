@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from numpy.typing import NDArray
 
 from synthgen.component import Component
-from synthgen.types import Generated, Mask, Region, Sample, Score
+from synthgen.types import ClassInfo, Generated, Mask, Region, Sample, Score
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,13 +18,15 @@ class Candidate:
     """An output and what it is judged against.
 
     `regions` are those found in the source. `kept` (height, width) is True where the run keeps the source's pixels on
-    purpose (the background, in mode `people` and in a classic redaction); None where every pixel is new.
+    purpose (the background, in mode `people` and in a classic redaction); None where every pixel is new. `unlabels`
+    tells whether a released label can be set to *ignore* at single pixels.
     """
 
     sample: Sample
     regions: tuple[Region, ...]
     kept: Mask | None
     generated: Generated
+    unlabels: bool = False
 
 
 CheckRun = Callable[[Candidate], Score]
@@ -41,7 +43,29 @@ class Check(Component):
     whatever finds an identity, since one that is drawn again until it passes is still the same person's."""
     learns: ClassVar[bool] = False
     """Whether it has to see the whole source set before the run begins."""
+    stays: ClassVar[bool] = False
+    """Whether what it rejects is tried with other seeds only, never in a later stage: so for what stronger protection
+    makes worse."""
+    independent: ClassVar[bool] = False
+    """Whether it means nothing if its weights are those of an extractor, whose map the output was painted from."""
     kind: str
+
+    @property
+    def unlabels(self) -> bool:
+        """Whether it needs a source whose released labels can be set to *ignore* at single pixels."""
+        return False
+
+    @property
+    def learns_from(self) -> int | None:
+        """How many sources it has to see at most, spread evenly over the set; None for all of them."""
+        return None
+
+    def check_classes(self, classes: tuple[ClassInfo, ...]) -> None:
+        """Refuse a class table that this check can't work on, before work starts.
+
+        Raises:
+            ConfigError: names what is missing and the key to change.
+        """
 
     def learn(self, sources: Iterable[Sample], device: str) -> Learned:
         """What `load` gets to know of the source set. Called once a run, on one rank, if `learns`."""

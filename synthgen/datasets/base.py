@@ -19,6 +19,7 @@ from pydantic import Field, field_validator
 from synthgen.component import Component, component_class, kinds, parse_component
 from synthgen.datasets._fit import Fitting
 from synthgen.datasets._records import Held, Record, Written
+from synthgen.datasets._unlabelled import without_labels
 from synthgen.images import read_bytes
 from synthgen.types import ClassInfo, Item, Labels, Sample, SourceIndex
 
@@ -31,12 +32,20 @@ class ReleasedImage:
 
     `name` is the new path of the image below the release root, with forward slashes and the source's suffix. With
     `names: keep` and one variant it equals `item.id`, and label files are copied byte for byte.
+
+    `unlabelled` is a PNG of the image as shown, white where its label does not hold in this output and becomes
+    *ignore*; empty, as always where the format can't do that, it changes nothing.
     """
 
     item: Item
     variant: int
     name: str
     data: bytes
+    unlabelled: bytes = b""
+
+    def labels(self, of_source: Labels) -> Labels:
+        """The source's labels as they hold in this output."""
+        return without_labels(of_source, self.unlabelled, self.item.id)
 
 
 class NameMap(Protocol):
@@ -138,6 +147,10 @@ class Dataset(Component):
     def held_back(self, keep: bool) -> frozenset[str]:
         """The attributes that a release leaves out, since they may tell who, where or when; `keep` is that of names."""
         return frozenset()
+
+    def unlabels(self) -> bool:
+        """Whether `write_release` can set the label of single pixels to *ignore*."""
+        return False
 
     def labels_of(self, item: Item) -> Labels:
         """The labels alone; formats that can read them without the image override this."""

@@ -35,9 +35,21 @@ from synthgen.datasets._files import (
 )
 from synthgen.datasets._orientation import label_orientation
 from synthgen.datasets._records import Held, Record, Written
+from synthgen.datasets._unlabelled import unlabel
 from synthgen.datasets.base import Dataset, NameMap, ReleasedImage
 from synthgen.images import decode, decode_label, encode_label, read_bytes, read_header, sha256, turn
-from synthgen.types import BadSample, ClassIds, ClassInfo, ConfigError, Finding, Item, Labels, Sample, SourceIndex
+from synthgen.types import (
+    BadSample,
+    ClassIds,
+    ClassInfo,
+    ConfigError,
+    Finding,
+    Item,
+    Labels,
+    Sample,
+    SourceIndex,
+    ignore_class,
+)
 
 LABEL_SUFFIXES = frozenset({".png", ".bmp", ".tif", ".tiff"})
 
@@ -90,6 +102,12 @@ class Masks(Dataset):
         findings += equal_images(items, self.path)
         return SourceIndex(tuple(items), self._classes, tuple(findings))
 
+    def unlabels(self) -> bool:
+        """As `Dataset`: where the table has an ignore class that label images of 8 bits, or of colours, can show."""
+        ignore = ignore_class(self._classes)
+        painted = any(info.color is not None for info in self._classes)
+        return ignore is not None and ignore.id < 1 << 8 and not (painted and ignore.color is None)
+
     def read(self, item: Item) -> Sample:
         """As `Dataset`.
 
@@ -119,8 +137,10 @@ class Masks(Dataset):
             if orientation != 1:
                 height, width = decode_label(data, label).shape[:2]
                 orientation = label_orientation((width, height), orientation, size, one.item.id)
-            if orientation != 1 or not names.keep:
+            if orientation != 1 or not names.keep or one.unlabelled:
                 data = encode_label(data, orientation, label)
+            if one.unlabelled:
+                data = unlabel(data, one.unlabelled, self._classes, label)
             write_new(out, names.other(label, one.item, one.variant), data)
             count += 1
         write_new(out, self.classes, read_table(self.path / self.classes, self.path))

@@ -15,9 +15,10 @@ import numpy as np
 from pydantic import Field, field_validator, model_validator
 
 from synthgen.extractors.base import Extractor, ExtractorRun
+from synthgen.label_maps import labels_to_class_ids
 from synthgen.palettes import CLASS_MAPS, PALETTES, Palette, load_class_map, load_palette, map_classes, parse_palette
 from synthgen.segmenter import Segmenter
-from synthgen.types import BadSample, ClassIds, ClassInfo, ConfigError, ControlMap, Labels, Sample
+from synthgen.types import BadSample, ClassIds, ClassInfo, ConfigError, ControlMap, Sample
 
 ClassMapSpec = str | dict[str, str | dict[str, str | None] | None]
 
@@ -126,30 +127,6 @@ class Segmentation(Extractor):
         key = f"extract.<i>.model_class_map (the labels of {self.model})"
         targets = map_classes(segmenter.labels.values(), self.model_class_map, self.parsed_palette, key)
         return {place: targets[name] for place, name in segmenter.labels.items()}
-
-
-def labels_to_class_ids(labels: Labels, size: tuple[int, int]) -> ClassIds | None:
-    """The dataset's class id at each pixel of (height, width); -1 where no instance lies; None without outlines.
-
-    Raises:
-        BadSample: `mask-size-mismatch` where a mask is not of the picture's size.
-    """
-    if labels.mask is not None:
-        _check_size(labels.mask.shape, size)
-        return labels.mask
-    if not labels.instances or any(instance.mask is None for instance in labels.instances):
-        return None
-    ids = np.full(size, -1, dtype=np.int32)
-    outlined = [(instance.class_id, instance.mask) for instance in labels.instances if instance.mask is not None]
-    for class_id, mask in sorted(outlined, key=lambda pair: -int(pair[1].sum())):
-        _check_size(mask.shape, size)
-        ids[mask] = class_id
-    return ids
-
-
-def _check_size(shape: tuple[int, ...], size: tuple[int, int]) -> None:
-    if shape != size:
-        raise BadSample("mask-size-mismatch", f"a mask of (height, width) {shape} lies on a picture of {size}")
 
 
 def _lookup(ids: ClassIds, targets: Mapping[int, int]) -> ClassIds:

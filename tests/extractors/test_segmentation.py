@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from transformers import AutoImageProcessor, SegformerForSemanticSegmentation
 
 from synthgen.component import parse_component
-from synthgen.extractors.segmentation import Segmentation, labels_to_class_ids
+from synthgen.extractors.segmentation import Segmentation
+from synthgen.label_maps import labels_to_class_ids
 from synthgen.palettes import load_palette
 from synthgen.types import BadSample, Box, ClassInfo, ConfigError, Instance, Labels
 
