@@ -20,7 +20,7 @@ from synthgen.launch import Rank, pick_device, select_items
 from synthgen.metrics.descriptors import describe_labels
 from synthgen.plan import Plan
 from synthgen.rundir import RunDir
-from synthgen.shards import Shard, read_ledger
+from synthgen.shards import Shard
 from synthgen.types import BadSample, ConfigError, Item, Labels, Region, Row, Sample
 
 CHUNK = 64
@@ -108,7 +108,7 @@ class _Reader:
     def read_shard(self, run: RunDir, shard: Shard) -> None:
         """Read the sources of a shard and the outputs that were made of them."""
         rows: dict[str, list[Row]] = defaultdict(list)
-        for row in read_ledger(run.store.ledgers / f"{shard.name}.parquet"):
+        for row in run.store.rows_of(shard):
             rows[row.sample_id].append(row)
         outputs: dict[str, dict[int, bytes]] = defaultdict(dict)
         for stored in run.store.stored_images(shard):

@@ -77,12 +77,19 @@ def write_members(root: Path, count: int) -> Path:
     return root
 
 
-def write_run(source: Path, out: Path, make: Make, score: Callable[[Sample], Mapping[str, float]] | None = None) -> Path:
+def write_run(
+    source: Path, out: Path, make: Make, score: Callable[[Sample], Mapping[str, float]] | None = None
+) -> Path:
     """A run folder as the pipeline leaves it: config, key to its id, shards with rows and outputs."""
     value: dict[str, Any] = {
         "source": {"path": str(source)},
         "extract": ["canny"],
-        "generate": {"kind": "sd", "model": "starter", "sizes": [[64, 64]], "controlnets": [{"map": "canny", "model": "starter/controlnet-canny"}]},
+        "generate": {
+            "kind": "sd",
+            "model": "starter",
+            "sizes": [[64, 64]],
+            "controlnets": [{"map": "canny", "model": "starter/controlnet-canny"}],
+        },
     }
     config = parse_config(value, "test.yaml")
     items = {item.id: item for item in select_items(config.source)[1]}

@@ -39,7 +39,7 @@ INITIAL_MAPS = 16
 
 
 class StarterLoss(nn.Module):
-    """`forward` of {latents (scaled), noise, timesteps, edges and classes (uint8; 1, 3 channels), tokens, keep (n, 2)}."""
+    """`forward` of {latents (scaled), noise, timesteps, edges, classes (uint8; 1 and 3 channels), tokens, keep}."""
 
     def __init__(
         self, spec: StarterSpec, latent_channels: int, cells: int, vocabulary: int, diffusion: Diffusion

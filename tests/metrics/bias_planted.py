@@ -22,9 +22,10 @@ def null_table(seed: int, n: int = 400, per_scene: int = 1, faces: int = 1, vari
     sample = np.repeat(np.arange(n), faces * variants)
     subject = np.tile(np.arange(faces), n * variants)
     who = sample * faces + subject
-    true_tone = random.normal(0, 1, n * faces) + np.repeat(random.normal(0, 0.5, n // per_scene + 1), per_scene)[
-        np.arange(n * faces) // faces
-    ]
+    true_tone = (
+        random.normal(0, 1, n * faces)
+        + np.repeat(random.normal(0, 0.5, n // per_scene + 1), per_scene)[np.arange(n * faces) // faces]
+    )
     source = (true_tone + random.normal(0, 0.3, n * faces))[who]
     output = true_tone[who] + random.normal(0, 0.3, len(who))
     accepted = np.repeat(random.random(n * variants) < 0.85, faces)
@@ -40,7 +41,10 @@ def null_table(seed: int, n: int = 400, per_scene: int = 1, faces: int = 1, vari
         ),
         labels=random.random((n, len(LABELS)))[sample] < [0.5, 0.3, 0.2],
         label_names=LABELS,
-        scores={"quality": random.normal(50, 10, len(who)), "labels": np.clip(random.normal(0.9, 0.05, len(who)), 0, 1)},
+        scores={
+            "quality": random.normal(50, 10, len(who)),
+            "labels": np.clip(random.normal(0.9, 0.05, len(who)), 0, 1),
+        },
     )
 
 
