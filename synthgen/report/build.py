@@ -30,9 +30,10 @@ from synthgen.report.page import HEADLINES, render_page
 from synthgen.report.sections.bias import bias_section
 from synthgen.report.sections.distribution import distribution_section
 from synthgen.report.sections.factors import factors_section
+from synthgen.report.sections.labels import labels_section
 from synthgen.report.sections.outcome import outcome_section
 from synthgen.report.sections.privacy import privacy_section
-from synthgen.report.sections.unmeasured import labels_section, utility_section
+from synthgen.report.sections.unmeasured import utility_section
 from synthgen.report.verdict import judge_sections
 from synthgen.rundir import RunDir, open_run
 from synthgen.shards import write_atomic
@@ -176,9 +177,8 @@ def _compare(facts: Facts, options: ReportOptions, did: list[str], say: Say) -> 
         did.append(f"compared without a network: {error}")
     source = facts.config.source
     released = source.model_copy(update={"path": facts.run.release.absolute(), "splits": None, "limit": None})
-    chosen = comparing.CompareOptions(
-        features, ("class", *options.by), facts.config.seed, cache=facts.run.private / "features"
-    )
+    # Not the run's seed, which is private: the options stand in the result.
+    chosen = comparing.CompareOptions(features, ("class", *options.by), cache=facts.run.private / "features")
     comparison = comparing.compare(source, released, chosen, say)
     did.append("compared the release with the source, and the source with itself")
     comparing.write_comparison(comparison, facts.run.report)
@@ -214,7 +214,7 @@ def _report(
     made = how_made(facts.config)
     return Report(
         edition=edition,
-        run_id=facts.run.run_id(),
+        run_id=facts.run.run_id() if edition == "private" else None,
         name=facts.config.name,
         verdict=verdict,
         reason=reason,
@@ -234,20 +234,43 @@ def _report(
 def _sections(
     facts: Facts, edition: Edition, comparison: Mapping[str, Any] | None, factors: FactorReport
 ) -> tuple[Section, ...]:
-    run = facts.run
-    found = {}
-    for name in ("audit", "bias"):
-        of_release = _read_json(run.report / f"{name}.json")
-        found[name] = (_read_json(run.private / f"{name}.json") or of_release) if edition == "private" else of_release
+    audit, bias = (_read_result(facts.run, edition, name) for name in ("audit", "bias"))
     return (
-        privacy_section(found["audit"], "synthgen audit RUN"),
-        labels_section(),
+        _told(privacy_section, audit, "synthgen audit RUN"),
+        labels_section(facts.rows),
         utility_section(),
-        distribution_section(comparison, "synthgen report RUN"),
-        bias_section(found["bias"], "synthgen bias RUN"),
+        _told(distribution_section, comparison, "synthgen report RUN"),
+        _told(bias_section, bias, "synthgen bias RUN"),
         factors_section(factors, facts.plan.targets, facts.config.plan.tolerance),
         outcome_section(facts.rows),
     )
+
+
+def _read_result(run: RunDir, edition: Edition, name: str) -> dict[str, Any] | None:
+    """What a verb left in the run, in the edition; the private one may be missing.
+
+    Raises:
+        ConfigError: it is no JSON object, or says that it is of another run.
+    """
+    of_release, private = (_read_json(folder / f"{name}.json") for folder in (run.report, run.private))
+    measured = ((private or {}).get("run") or {}).get("run_id")
+    if measured is not None and measured != run.run_id():
+        raise ConfigError(f"{run.private / name}.json: is of run {measured}, not of this one; run synthgen {name} again")
+    return (private or of_release) if edition == "private" else of_release
+
+
+def _told(
+    section: Callable[[Mapping[str, Any] | None, str], Section], record: Mapping[str, Any] | None, command: str
+) -> Section:
+    """The section of a stored result.
+
+    Raises:
+        ConfigError: it is of another form than the command writes.
+    """
+    try:
+        return section(record, command)
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
+        raise ConfigError(f"what {command} left in the run has another form ({error!r}); run it again") from error
 
 
 def _cards(facts: Facts, rows: Sequence[LedgerRow], edition: Edition, count: int) -> list[Card]:

@@ -16,9 +16,10 @@ from synthgen.report.formulas import used_formulas
 from synthgen.report.sections.bias import bias_section
 from synthgen.report.sections.distribution import distribution_section
 from synthgen.report.sections.factors import factors_section
+from synthgen.report.sections.labels import labels_section
 from synthgen.report.sections.outcome import outcome_section
 from synthgen.report.sections.privacy import privacy_section
-from synthgen.report.sections.unmeasured import labels_section, utility_section
+from synthgen.report.sections.unmeasured import utility_section
 from synthgen.report.verdict import judge_sections
 from synthgen.types import Row
 from tests.report.records import audit, bias_report
@@ -71,13 +72,34 @@ def comparison(*measurements: dict[str, Any], verdict: str = "pass") -> dict[str
         privacy_section(None, "synthgen audit RUN"),
         bias_section(None, "synthgen bias RUN"),
         distribution_section(None, "synthgen report RUN"),
-        labels_section(),
+        labels_section(()),
         utility_section(),
     ],
     ids=lambda section: section.id,
 )
 def test_what_nobody_measured_says_so(section: Section) -> None:
     assert section.state == "not measured" and section.summary and not section.tables
+
+
+def test_labels_count_released_outputs_that_a_model_could_read() -> None:
+    objects = {"label-objects:survived": 3.0, "label-objects:lost": 1.0, "label-objects:small-unread": 2.0}
+    rows = [
+        row(0, scores={"labels": 0.8, "labels:Road": 0.9, "labels:Car": 0.5, **objects, "ignored": 0.1}),
+        row(0, scores={"labels": 0.6, "labels:Road": 0.7, "labels:Car": None, **objects, "ignored": 0.0}),
+        row(0, scores={"labels": None}),
+        row(0, "quarantined", scores={"labels": 0.0, "labels:Road": 0.0}),
+        row(0, scores={"quality": 1.0}),
+    ]
+    section = labels_section(rows)
+    classes, things, ignored = section.tables
+    assert section.state == "told" and "2 of 3 released outputs" in section.summary and "70%" in section.summary
+    assert {line.label: line.values[:2] for line in classes.lines} == {
+        "all classes": (2, pytest.approx(0.7)),
+        "Car": (1, 0.5),
+        "Road": (2, pytest.approx(0.8)),
+    }
+    assert [line.values for line in things.lines] == [(6, 2, 0, 0.75), (0, 0, 4, None)]
+    assert ignored.lines[0].values[1] == pytest.approx(0.05)
 
 
 def test_distribution_shows_real_against_real_beside_it() -> None:

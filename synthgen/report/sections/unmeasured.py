@@ -1,16 +1,8 @@
-"""The questions that nothing in a run answers yet: they stand in the report so that nobody takes silence for yes."""
+"""The question that nothing in a run answers yet: it stands in the report so that nobody takes silence for yes."""
 
 from __future__ import annotations
 
 from synthgen.report.findings import Section
-
-
-def labels_section() -> Section:
-    """Whether each output shows what its label says."""
-    return Section(
-        "labels", "Labels", "Does each picture still show what its label says?", "not measured",
-        "Labels are carried over from the source. No independent model has read the outputs and compared.",
-    )  # fmt: skip
 
 
 def utility_section() -> Section:
