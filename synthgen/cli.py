@@ -66,6 +66,24 @@ def check(
 
 
 @app.command()
+def triage(
+    source: Annotated[Path, typer.Argument(help="The dataset's folder, any format.")],
+    out: Annotated[Path | None, typer.Option(help="A folder for the register, its page and a proposed run.")] = None,
+    detect: Annotated[list[str] | None, typer.Option(help="A detector, as under detect of a run; repeatable.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many images.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda or mps, for detectors that use it.")] = "cpu",
+    workers: Annotated[int, typer.Option(min=1, help="Threads that look side by side.")] = 2,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell who is at risk in a dataset before anything is done to it, and propose a run."""
+    from synthgen.triage import run as triaging
+
+    options = triaging.TriageOptions(tuple(detect or ()), limit, device, workers)
+    record = triaging.triage(source, out, options, console.note)
+    console.say(json.dumps(record) if as_json else triaging.format_triage(record, out))
+
+
+@app.command()
 def run(
     config: ConfigArgument = None,
     source: SourceOption = None,
@@ -110,13 +128,36 @@ def show(
 def export(
     run_folder: RunArgument,
     out: Annotated[Path, typer.Option(help="Where to write the dataset; must not exist.")],
+    form: Annotated[str | None, typer.Option("--format", help="Another format than the source's.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a run's replacement dataset to another folder."""
-    from synthgen.inspect import export_run
+    """Write a run's replacement dataset to another folder, in the source's layout or another format."""
+    from synthgen.convert import format_conversion
+    from synthgen.inspect import convert_finished, export_run
 
+    if form is not None:
+        conversion = convert_finished(run_folder, form, out)
+        console.say(json.dumps(conversion.record()) if as_json else format_conversion(conversion))
+        return
     record: dict[str, Any] = export_run(run_folder, out)
     console.say(json.dumps(record) if as_json else f"{out}: " + ", ".join(f"{n} {what}" for what, n in record.items()))
+
+
+@app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(help="The dataset's folder, any format.")],
+    out: Annotated[Path, typer.Argument(help="The folder to write; new or empty.")],
+    form: Annotated[str, typer.Option("--format", help="The format to write.")],
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", help="A key of source, for example format=coco; repeatable.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a dataset in another format, and list what that format can't hold."""
+    from synthgen.convert import convert_folder, format_conversion
+
+    conversion = convert_folder(source, form, out, assignments or [])
+    console.say(json.dumps(conversion.record()) if as_json else format_conversion(conversion))
 
 
 @app.command()
@@ -141,6 +182,119 @@ def compare(
     if out is not None:
         comparing.write_comparison(result, out)
     console.say(json.dumps(result.record()) if as_json else comparing.format_comparison(result))
+
+
+@app.command()
+def drift(
+    reference: Annotated[Path, typer.Argument(help="A frozen reference, a run's folder, or a dataset.")],
+    new: Annotated[Path | None, typer.Argument(help="The new release: a run's folder, or a dataset.")] = None,
+    freeze: Annotated[Path | None, typer.Option(help="Write REFERENCE, measured, to this file; takes no NEW.")] = None,
+    features: Annotated[str, typer.Option(help="As compare; default the frozen reference's, or lite0.")] = "",
+    scene: Annotated[str | None, typer.Option(help="The column that names scenes.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of permutations.")] = 0,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many images of each set.")] = None,
+    cache: Annotated[Path | None, typer.Option(help="Where features are kept.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell whether a new release drifted: exit status 0 no, 1 an alarm or revalidate, 3 too little data to tell."""
+    from synthgen import drift as drifting
+    from synthgen.compare import CompareOptions
+
+    options = CompareOptions(features, (), seed, limit, scene, cache)
+    if freeze is not None or new is None:
+        record = drifting.freeze(reference, new, freeze, options, console.note)
+        console.say(json.dumps(record) if as_json else f"{freeze}: {record['images']} images frozen")
+        return
+    result = drifting.drift(reference, new, options, console.note)
+    console.say(json.dumps(result.record()) if as_json else drifting.format_drift(result))
+    raise typer.Exit(result.status)
+
+
+@app.command()
+def bias(
+    run_folder: RunArgument,
+    config: Annotated[Path | None, typer.Option(help="Attributes, targets, thresholds; see configs/bias.yaml.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell whom a run changed, dropped or spoiled, by group: exit status 1 if a gate fails."""
+    from synthgen.bias import measure_run, write_bias
+    from synthgen.bias_spec import load_bias_spec
+    from synthgen.report.bias_tables import format_bias
+
+    spec = load_bias_spec(config)
+    report = measure_run(run_folder, spec, console.note)
+    write_bias(run_folder, report, spec.thresholds.min_n)
+    console.say(json.dumps(report.record(), ensure_ascii=False) if as_json else format_bias(report))
+    raise typer.Exit(int(report.verdict == "fail"))
+
+
+@app.command()
+def report(
+    run_folder: RunArgument,
+    comparing: Annotated[bool, typer.Option("--compare/--no-compare", help="Release against source.")] = True,
+    features: Annotated[str, typer.Option(help="As for compare.")] = "lite0",
+    by: Annotated[list[str] | None, typer.Option(help="A column to compare and filter by; repeatable.")] = None,
+    gallery: Annotated[int, typer.Option(min=0, max=400, help="Outputs shown at most.")] = 48,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the report: one page and one JSON for everyone who gets the release, and a private edition with sources."""
+    from synthgen.report.build import ReportOptions, format_report, write_report
+
+    options = ReportOptions(gallery, tuple(by or ()), features, comparing)
+    written = write_report(run_folder, options, console.note)
+    console.say(json.dumps(written.record(), ensure_ascii=False) if as_json else format_report(written, run_folder))
+
+
+@app.command()
+def audit(
+    run_folder: Annotated[Path | None, typer.Argument(help="A run's folder; or give --real and --synthetic.")] = None,
+    real: Annotated[Path | None, typer.Option(help="The originals, any format.")] = None,
+    synthetic: Annotated[Path | None, typer.Option(help="The outputs, under the originals' names.")] = None,
+    identities: Annotated[Path | None, typer.Option(help="CSV: file, identity, and columns to report apart.")] = None,
+    config: Annotated[Path | None, typer.Option(help="The audit's YAML; default configs/audit.yaml.")] = None,
+    assignments: SetOption = None,
+    out: Annotated[Path | None, typer.Option(help="Where private/ and report/ go; default the run's folder.")] = None,
+    fix: Annotated[bool, typer.Option("--fix", help="Make again, a stage stronger, what fails in a run.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell how many people could still be recognised: exit status 0 pass, 1 fail, 3 too little to tell."""
+    from synthgen import audit as auditing
+    from synthgen.auditing.report import STATUS, audit_record, format_audit, write_audit
+    from synthgen.auditing.spec import load_audit_spec
+
+    spec = load_audit_spec(config, assignments or [])
+    root = out or run_folder
+    cache = root and root / "private" / "audit-cache"
+    if fix and run_folder is not None:
+        from synthgen.auditing.mitigation import fix_run
+
+        with console.Progress(quiet=as_json) as bar:
+            result = fix_run(run_folder, identities, spec, cache, console.note, bar.start, bar.advance)
+    else:
+        pairs = auditing.read_pairs(run_folder, real, synthetic, identities, spec)
+        result = auditing.audit(pairs, spec, cache, console.note)
+    if root is not None:
+        write_audit(result, root)
+    console.say(json.dumps(audit_record(result)) if as_json else format_audit(result))
+    raise typer.Exit(STATUS[result.conclusion.verdict])
+
+
+@app.command()
+def benchmark(
+    config: Annotated[Path, typer.Argument(help="A benchmark's YAML; see configs/benchmark.yaml.")],
+    out: Annotated[Path, typer.Option(help="Where the runs, audits, table and plot go; the same command goes on.")],
+    source: SourceOption = None,
+    identities: Annotated[Path | None, typer.Option(help="CSV: file, identity, and columns to report apart.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Put one dataset through several methods, and draw how safe and how useful each is."""
+    from synthgen.benchmark import format_benchmark, load_benchmark, run_benchmark
+
+    spec = load_benchmark(config, source, identities)
+    with console.Progress(quiet=as_json) as bar:
+        points = run_benchmark(spec, out, console.note, bar.start, bar.advance)
+    record = {"methods": [vars(point) for point in points]}
+    console.say(json.dumps(record) if as_json else format_benchmark(points, out))
 
 
 @app.command()
