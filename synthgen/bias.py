@@ -22,7 +22,7 @@ from synthgen.bias_read import read_run
 from synthgen.bias_spec import BiasSpec
 from synthgen.component import parse_component
 from synthgen.metrics.bias import BiasMeasurement, BiasReport, overall_verdict
-from synthgen.metrics.bias_suite import measure_bias, summarize, transition_of
+from synthgen.metrics.bias_suite import Intersections, measure_bias, summarize, transition_of
 from synthgen.metrics.bias_table import BiasSettings, BiasTable
 from synthgen.rundir import RunDir, open_run
 from synthgen.shards import write_atomic
@@ -64,6 +64,7 @@ def measure_run(path: Path, spec: BiasSpec, say: Say = lambda _: None) -> BiasRe
     )
     data = read_run(run, config, [one for one in attributes if one.measured], spec, say)
     table, findings = to_table(data, attributes, spec)
+    _require_known(spec.intersections, table)
     leaks = read_leaks(run)
     if not leaks:
         findings.append(Finding("leak-absent", "output", "no bound by group: no audit with groups lies in this run"))
@@ -83,6 +84,13 @@ def measure_run(path: Path, spec: BiasSpec, say: Say = lambda _: None) -> BiasRe
         tuple(findings),
         asdict(settings),
     )
+
+
+def _require_known(intersections: Intersections | None, table: BiasTable) -> None:
+    names = [one.name for one in table.attributes]
+    for crossed in intersections or ():
+        if len(crossed) < 2 or not set(crossed) <= set(names):
+            raise ConfigError(f"intersections: {list(crossed)}: expected two or more of {names}")
 
 
 def read_leaks(run: RunDir) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:

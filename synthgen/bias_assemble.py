@@ -8,19 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from synthgen.attributes.base import Attribute, Reading, Subject
+from synthgen.attributes.base import IMAGE_CLASS, Attribute, Reading, Subject
 from synthgen.bias_read import SOURCE, Gathered
 from synthgen.bias_spec import BiasSpec
 from synthgen.component import parse_component
 from synthgen.metrics.bias_table import UNKNOWN, AttributeColumn, BiasTable, Codes, Floats, group_names, to_codes
+from synthgen.metrics.factors import MEASURED
 from synthgen.metrics.scenes import SCENE_COLUMNS, scene_names, scene_units
 from synthgen.types import ConfigError, Finding, Image
 
-IMAGE_CLASS = "image_class"
 MOST_GROUPS = 12
 """A column of words with more values is no attribute unless the parameters name it."""
-MEASURED = "measured:"
-"""What the pipeline measured on the output for the plan's factors is no check."""
 NO_PIXELS: Image = np.zeros((0, 0, 3), dtype=np.uint8)
 Places = Sequence[tuple[int, int]]
 """(ledger row, subject in its image) of each row of the table."""

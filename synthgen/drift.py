@@ -221,6 +221,8 @@ def _open_release(path: Path) -> tuple[Path | Dataset, Provenance | None]:
     root = path.parent if path.name == "release" and (path.parent / "run.yaml").is_file() else path
     run = RunDir(root)
     if not run.config_file.is_file():
+        if path.is_file():
+            raise ConfigError(f"{path}: is a file; give the folder of a run or a dataset as NEW")
         if not path.is_dir():
             raise ConfigError(f"{path}: no such file or folder; give a frozen reference, a run's folder or a dataset")
         return path, None
@@ -270,27 +272,27 @@ def _in_history(found: Drift, path: Path, reference: str, new: str) -> Drift:
 
     Results without a verdict neither break nor make a row.
     """
-    with FileLock(path.with_name(f".{path.name}.lock"), mode=0o600):
-        lines = _read_history(path)
-        others = [line for line in lines if line["reference"] == reference and line["new"] != new]
-        told = [line for line in others if line["verdict"] != "insufficient"]
-        reasons = found.revalidate
-        if found.verdict == "fail" and told and told[-1]["verdict"] == "fail":
-            reasons = (*reasons, f"two alarms in a row: the one before was on {told[-1]['time']}")
-        found = replace(found, revalidate=reasons)
-        entry = {
-            "time": datetime.now(UTC).isoformat(timespec="seconds"),
-            "reference": reference,
-            "new": new,
-            "verdict": found.verdict,
-            "flags": found.flags,
-            "revalidate": list(reasons),
-        }
-        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in [*lines, entry])
-        try:
+    try:
+        with FileLock(path.with_name(f".{path.name}.lock"), mode=0o600):
+            lines = _read_history(path)
+            others = [line for line in lines if line["reference"] == reference and line["new"] != new]
+            told = [line for line in others if line["verdict"] != "insufficient"]
+            reasons = found.revalidate
+            if found.verdict == "fail" and told and told[-1]["verdict"] == "fail":
+                reasons = (*reasons, f"two alarms in a row: the one before was on {told[-1]['time']}")
+            found = replace(found, revalidate=reasons)
+            entry = {
+                "time": datetime.now(UTC).isoformat(timespec="seconds"),
+                "reference": reference,
+                "new": new,
+                "verdict": found.verdict,
+                "flags": found.flags,
+                "revalidate": list(reasons),
+            }
+            text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in [*lines, entry])
             write_atomic(path, text.encode())
-        except OSError as error:
-            raise ConfigError(f"{path}: the history can't be written: {error}; two alarms would go unseen") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: the history can't be written: {error}; two alarms would go unseen") from error
     return found
 
 

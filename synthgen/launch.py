@@ -313,9 +313,11 @@ def finish_run(resolved: Resolved, run: RunDir) -> Summary:
 
 
 def release_report(summary: Summary) -> dict[str, Any]:
-    """What everyone who gets the release may know of the run: counts, no ids. Nothing unmeasured is called safe."""
+    """What everyone who gets the release may know of the run: counts, no ids. Nothing unmeasured is called safe.
+
+    The run's own id is left out too: it hashes the sizes of the source's files, so it would confirm a guessed source.
+    """
     return {
-        "run_id": summary.run_id,
         "verdict": "insufficient",
         "reason": "no attack has been run on this release, so nothing is known about who could be recognised in it",
         "accepted": summary.accepted,

@@ -70,8 +70,16 @@ class RunDir:
         return parse_config(load_yaml(self.config_file), str(self.config_file))
 
     def run_id(self) -> str:
-        """The id of the run that lies here."""
-        return str(json.loads((self.private / "run.json").read_text())["run_id"])
+        """The id of the run that lies here.
+
+        Raises:
+            ConfigError: its record is missing or damaged.
+        """
+        path = self.private / "run.json"
+        try:
+            return str(json.loads(path.read_text())["run_id"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ConfigError(f"{path}: can't be read as the record of a run: {error!r}") from error
 
     @contextmanager
     def lock(self, timeout: float) -> Iterator[None]:

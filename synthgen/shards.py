@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from synthgen.types import ConfigError, Extra, Row
+from synthgen.types import ConfigError, Extra, Row, SynthgenError
 
 _JSON_FIELDS = ("factors", "scores", "regions")
 LEDGER_SCHEMA = pa.schema([(field.name, pa.int64() if field.type == "int" else pa.string()) for field in fields(Row)])
@@ -301,6 +301,14 @@ def ledger_table(rows: Sequence[Row]) -> pa.Table:
 
 
 def read_ledger(path: Path) -> Iterator[Row]:
-    """The rows of one ledger file."""
-    for record in pq.read_table(path).to_pylist():
-        yield Row(**(record | {name: json.loads(record[name]) for name in _JSON_FIELDS}))
+    """The rows of one ledger file.
+
+    Raises:
+        SynthgenError: it is damaged.
+    """
+    try:
+        records = pq.read_table(path).to_pylist()
+        rows = [Row(**(one | {name: json.loads(one[name]) for name in _JSON_FIELDS})) for one in records]
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+        raise SynthgenError(f"{path}: damaged ({error}); delete it, and synthgen run makes its shard again") from error
+    yield from rows

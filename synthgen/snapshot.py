@@ -23,6 +23,8 @@ from synthgen.shards import write_atomic
 from synthgen.types import ConfigError
 
 FORMAT = "synthgen-snapshot/1"
+KEY = "synthgen"
+"""Of the metadata: a JSON object of `record`, itself JSON, and its `sha256`."""
 ARRAYS = ("units", "features", "lab", "scalars", "objects", "positions", "sizes", "classes")
 
 
@@ -77,7 +79,8 @@ def write_snapshot(snapshot: Snapshot, path: Path) -> None:
         "cut": measured.cut,
     }
     text = json.dumps(record, sort_keys=True, ensure_ascii=False)
-    data = save(arrays, {"record": text, "sha256": _digest(text, arrays)})
+    # One key: safetensors writes several in any order.
+    data = save(arrays, {KEY: json.dumps({"record": text, "sha256": _digest(text, arrays)}, ensure_ascii=False)})
     try:
         write_atomic(path, data)
     except OSError as error:
@@ -96,13 +99,14 @@ def read_snapshot(path: Path) -> Snapshot:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        text = metadata["record"]
+        signed = json.loads(metadata[KEY])
+        text, digest = signed["record"], signed["sha256"]
         record = json.loads(text)
         if record["format"] != FORMAT:
             raise ConfigError(f"{path}: format {record['format']!r}, expected {FORMAT!r}; freeze the release again")
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"{path}: no frozen reference ({error}); make one with synthgen drift --freeze") from error
-    if metadata.get("sha256") != _digest(text, arrays):
+    if digest != _digest(text, arrays):
         raise ConfigError(f"{path}: its digest does not fit its content: it was changed or damaged; freeze again")
     images = replace(ImageSet(**arrays), class_names=tuple(record["classes"]))
     measured = MeasuredSet(

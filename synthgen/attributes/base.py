@@ -16,6 +16,9 @@ from pydantic import field_validator
 from synthgen.component import Component
 from synthgen.types import Image, Labels, Region
 
+IMAGE_CLASS = "image_class"
+"""The column of that name is the class of an image's folder."""
+
 
 @dataclass(frozen=True, eq=False)
 class Subject:

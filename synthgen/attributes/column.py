@@ -13,9 +13,8 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import model_validator
 
-from synthgen.attributes.base import Attribute, AttributeRun, Reading, Subject
+from synthgen.attributes.base import IMAGE_CLASS, Attribute, AttributeRun, Reading, Subject
 
-IMAGE_CLASS = "image_class"
 MANY_NUMBERS = 12
 
 

@@ -4,7 +4,8 @@
 every count of a small cell taken out. A reader finds in either:
 
 - `verdict`: `pass`, `fail` or `insufficient`; `flags`: the measurements that failed, short.
-- `run`: run id, samples, outputs, accepted, subjects, scenes. `edition`: `private` or `release`.
+- `run`: samples, outputs, accepted, subjects, scenes; in the private edition the run id (it hashes sizes of sources).
+- `edition`: `private` or `release`.
 - `attributes`: per attribute its groups with counts in source and output, and how many stayed unknown.
 - `transitions`: per attribute that is read off pixels, the matrix source × output, `unknown` last.
 - `measurements`: a flat list of `BiasMeasurement`, see there; `findings`: what the reader must know; `settings`.
@@ -166,18 +167,19 @@ class BiasReport:
         """The record without what a small cell could tell of a person: a count under `least` becomes null, as does
         every number of a measurement on fewer.
 
-        Where one cell of a row is left out, the smallest other one is too, and where one share is, all shares of that
-        attribute are: or their sum would give it away. Formal disclosure control this is not.
+        Where one cell of a row or column is left out, the smallest other one is too, and where one share is, all shares
+        of that attribute are: or their sum would give it away. Formal disclosure control this is not.
         """
         record = self.record()
         record["edition"] = "release"
+        record["run"].pop("run_id", None)
         for summary in record["attributes"]:
             for side in ("source", "released"):
                 summary[side] = dict(
                     zip(summary[side], without_small(list(summary[side].values()), least), strict=True)
                 )
         for transition in record["transitions"]:
-            transition["counts"] = [without_small(list(row), least) for row in transition["counts"]]
+            transition["counts"] = without_small_cells(transition["counts"], least)
         small = [one.n < least or (one.cell is not None and 0 < one.cell < least) for one in self.measurements]
         shares = {
             (one.metric, one.attribute)
@@ -203,6 +205,23 @@ def without_small(counts: Sequence[int], least: int) -> list[int | None]:
     if sum(hidden) == 1 and any(count >= least for count in counts):
         hidden[min((i for i, count in enumerate(counts) if count >= least), key=lambda i: counts[i])] = True
     return [None if hide else count for count, hide in zip(counts, hidden, strict=True)]
+
+
+def without_small_cells(counts: Sequence[Sequence[int]], least: int) -> list[list[int | None]]:
+    """`without_small` for a table whose rows and columns both have known sums."""
+    shown: list[list[int | None]] = [list(row) for row in counts]
+    before = None
+    while shown != before:
+        before = shown
+        for _ in range(2):
+            shown = [list(line) for line in zip(*(_hidden(row, least) for row in shown), strict=True)]
+    return shown
+
+
+def _hidden(counts: Sequence[int | None], least: int) -> list[int | None]:
+    """A line of a table of which some cells are hidden already: those count as small."""
+    kept = without_small([1 if count is None else count for count in counts], least)
+    return [None if count is None else one for count, one in zip(counts, kept, strict=True)]
 
 
 def judge(measurements: Sequence[BiasMeasurement], gate_level: float, explore_level: float) -> list[BiasMeasurement]:

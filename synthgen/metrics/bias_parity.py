@@ -43,13 +43,14 @@ def parity_measurements(
 def _groups(
     table: BiasTable, attribute: AttributeColumn, settings: BiasSettings, values: Floats, rows: Bools
 ) -> Iterator[tuple[str, int, Parity | None]]:
-    """(group, n, its parity) of the rows whose group is known; None where it or the rest is too small."""
+    """(group, n, its parity) of the rows whose group is known; None where it or the rest is too small or one scene."""
     known = rows & (attribute.source >= 0)
     codes, y, unit = attribute.source[known], values[known], table.unit[known]
     for number, name in enumerate(attribute.groups):
         member = codes == number
         n = int(member.sum())
-        if n < settings.min_n or len(codes) - n < settings.min_n:
+        scenes = min(len(np.unique(unit[which])) for which in (member, ~member))
+        if n < settings.min_n or len(codes) - n < settings.min_n or scenes < 2:
             yield name, n, None
         else:
             yield name, n, parity(y, member, unit, settings.draws, settings.seed)
@@ -127,5 +128,5 @@ def _scores(
 def _too_small(
     metric: str, attribute: AttributeColumn, name: str, n: int, settings: BiasSettings, gate: bool
 ) -> BiasMeasurement:
-    reason = f"{n} in the group, {settings.min_n} needed" if n < settings.min_n else "too few others to compare with"
+    reason = f"{n} in the group, {settings.min_n} needed" if n < settings.min_n else "too few others, or scenes"
     return BiasMeasurement(metric, attribute.name, name, n, gate=gate, reason=reason)

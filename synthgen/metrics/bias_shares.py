@@ -185,8 +185,9 @@ def _accuracy(table: BiasTable, attribute: AttributeColumn, settings: BiasSettin
     for number, name in enumerate(attribute.groups):
         member = truth == number
         n = int(member.sum())
-        if name not in rates or len(truth) - n < settings.min_n:
-            reason = f"{n} in the group with known truth, {settings.min_n} needed of it and of the rest"
+        scenes = min(len(np.unique(table.unit[use][which])) for which in (member, ~member))
+        if name not in rates or len(truth) - n < settings.min_n or scenes < 2:
+            reason = f"{n} in the group with known truth, {settings.min_n} needed of it and of the rest, in two scenes"
             yield BiasMeasurement("reader_accuracy", attribute.name, name, n, reason=reason)
             continue
         one = parity(right, member, table.unit[use], settings.draws, settings.seed)

@@ -13,19 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from synthgen.metrics.amplification import DIRECTIONS, amplification
 from synthgen.metrics.bias import AttributeSummary, BiasMeasurement, Transition, judge
+from synthgen.metrics.bias_association import association_measurements
 from synthgen.metrics.bias_parity import parity_measurements
 from synthgen.metrics.bias_shares import share_measurements
 from synthgen.metrics.bias_table import UNKNOWN, AttributeColumn, BiasSettings, BiasTable, to_codes
-from synthgen.metrics.npmi import cooccurrences, npmi
-from synthgen.metrics.permutation import permutation_p
 from synthgen.metrics.shares import entropy
 from synthgen.metrics.transitions import transition_counts
 
-MOST_DRAWS = 19999
-LEAST_EXPECTED = 5.0
-"""Of a label and a group together, in the source, if they were independent: below it an association says nothing."""
 Intersections = tuple[tuple[str, ...], ...]
 
 
@@ -85,63 +80,6 @@ def transition_of(table: BiasTable, attribute: AttributeColumn) -> Transition:
     use = table.rows(attribute) & table.accepted
     counts = transition_counts(attribute.source[use], attribute.output[use], len(attribute.groups))
     return Transition(attribute.name, (*attribute.groups, UNKNOWN), tuple(tuple(row) for row in counts.tolist()))
-
-
-def association_measurements(
-    table: BiasTable, attribute: AttributeColumn, settings: BiasSettings
-) -> Iterator[BiasMeasurement]:
-    """nPMI of each label with each group and its shift; bias amplification in both directions."""
-    if not table.label_names:
-        return
-    plain = cooccurrences(table, attribute, 0, settings.seed)
-    if plain is None:
-        return
-    label, group, total = plain.label_source[0], plain.group_source[0], plain.total_source[0]
-    use = label[:, None] * group[None, :] / total >= LEAST_EXPECTED
-    use &= (label >= settings.min_n)[:, None] & (group >= settings.min_n)[None, :] & (label < total)[:, None]
-    if not use.any():
-        return
-    draws = int(np.clip(4 * use.sum() / settings.explore, settings.draws, MOST_DRAWS))
-    counts = cooccurrences(table, attribute, draws, settings.seed)
-    assert counts is not None
-    before = npmi(counts.source, counts.label_source, counts.group_source, counts.total_source)
-    after = npmi(counts.released, counts.label_released, counts.group_released, counts.total_released)
-    shift = after - before
-    for i, j in zip(*np.nonzero(use), strict=True):
-        difference = float(shift[0, i, j])
-        yield BiasMeasurement(
-            "association",
-            attribute.name,
-            attribute.groups[j],
-            int(counts.total_released[0]),
-            label=table.label_names[i],
-            value=float(after[0, i, j]),
-            reference=float(before[0, i, j]),
-            difference=difference,
-            p=permutation_p(shift[:, i, j], "both"),
-            error=float(shift[1:, i, j].std()),
-            verdict="fail" if abs(difference) >= settings.tolerance else "pass",
-            cell=int(min(counts.source[0, i, j], counts.released[0, i, j])),
-            details={"together_source": float(counts.source[0, i, j]), "together": float(counts.released[0, i, j])},
-        )
-    for direction in DIRECTIONS:
-        values = amplification(counts, use, direction)
-        value, chance = float(values[0]), float(values[1:].mean())
-        yield BiasMeasurement(
-            "amplification",
-            attribute.name,
-            None,
-            int(counts.total_released[0]),
-            label=direction,
-            value=value,
-            reference=chance,
-            difference=value - chance,
-            p=permutation_p(values, "both"),
-            error=float(values[1:].std()),
-            verdict="fail" if value - chance >= settings.tolerance else "pass",
-            reason="reference is its mean if nothing changed; positive amplifies",
-            details={"pairs": int(use.sum())},
-        )
 
 
 def leak_measurements(leaks: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Iterator[BiasMeasurement]:

@@ -85,7 +85,8 @@ class BiasSettings:
     Attributes:
         min_n: fewer subjects in a cell say nothing.
         ratio: a rate under this share of the best group's is flagged.
-        tolerance: a total variation, a change of share, an nPMI shift or an amplification under this matters to nobody.
+        tolerance: a total variation, a change of share, an nPMI shift or an amplification under this matters to nobody;
+            so does a shift of a mean under this many standard deviations of the source.
         level: family-wise error of the gates (Holm); `explore`: false discovery rate of the rest.
         label_checks: checks whose score is the share of labels that survived, 0..1.
         draws: of the tests that draw; those of exploration may take more, so that a corrected level can be reached.

@@ -12,11 +12,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import random_table
 
 from synthgen.quotas import Target
 from synthgen.types import Row
 
 MEASURED = "measured:"
+"""Before the name of what was measured on an output, among the scores of a ledger row; other scores are checks'."""
+CELLS = 1 << 22
+"""Of tables drawn at once."""
 MIN_ROWS = 30
 """Fewer accepted outputs say nothing of a dependence."""
 
@@ -193,23 +197,27 @@ def _dependence(
         return Dependence(name, group, 0.0, None, None)
     levels, level_at = np.unique([str(row.factors[name]) for row in rows], return_inverse=True)
     names, group_at = np.unique([members[row.sample_id] for row in rows], return_inverse=True)
-    observed = mutual_information(level_at, group_at, len(levels), len(names))
+    joint = np.bincount(level_at * len(names) + group_at, minlength=len(levels) * len(names))
+    joint = joint.reshape(1, len(levels), len(names))
+    observed = float(mutual_information(joint)[0])
     if len(rows) < MIN_ROWS:
         return Dependence(name, group, observed, None, None)
-    stream = np.random.default_rng(seed)
-    drawn = np.array(
-        [
-            mutual_information(stream.permutation(level_at), group_at, len(levels), len(names))
-            for _ in range(permutations)
-        ]
-    )
-    p = (1 + int((drawn >= observed - 1e-12).sum())) / (1 + permutations)
+    if min(len(levels), len(names)) < 2:
+        return Dependence(name, group, observed, 0.0, 1.0)
+    # Permuted levels give a random table with these margins: it is drawn as such, whatever the number of rows.
+    tables = random_table(joint[0].sum(axis=1), joint[0].sum(axis=0), seed=np.random.default_rng(seed))
+    at_once = max(1, CELLS // joint.size)
+    sizes = [min(at_once, permutations - start) for start in range(0, permutations, at_once)]
+    drawn = np.concatenate([mutual_information(tables.rvs(size=size)) for size in sizes])
+    p = (1 + int((drawn >= observed - 1e-9).sum())) / (1 + permutations)
     return Dependence(name, group, observed, float(drawn.mean()), p)
 
 
-def mutual_information(first: NDArray[np.int64], second: NDArray[np.int64], levels: int, groups: int) -> float:
-    """Σ p(a, b) log(p(a, b) / p(a) p(b)) in nats, from codes 0..levels − 1 and 0..groups − 1 of one length."""
-    joint = np.bincount(first * groups + second, minlength=levels * groups).reshape(levels, groups) / len(first)
-    apart = joint.sum(axis=1, keepdims=True) * joint.sum(axis=0, keepdims=True)
-    there = joint > 0
-    return float((joint[there] * np.log(joint[there] / apart[there])).sum())
+def mutual_information(tables: NDArray[np.integer]) -> NDArray[np.float64]:
+    """(tables,) Σ p(a, b) log(p(a, b) / p(a) p(b)) in nats, of (tables, levels, groups) counts of one total ≥ 1."""
+    total = int(tables[0].sum())
+    weight = np.arange(total + 1, dtype=np.float64)
+    weight[1:] *= np.log(weight[1:])
+    both = weight[tables].sum(axis=(1, 2))
+    apart = weight[tables.sum(axis=2)].sum(axis=1) + weight[tables.sum(axis=1)].sum(axis=1)
+    return (both - apart + weight[total]) / total

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from synthgen.metrics.bias_table import AttributeColumn, BiasTable, Codes, Floats
+from synthgen.metrics.bias_table import AttributeColumn, BiasTable, Bools, Codes, Floats
 
 BLOCK = 64
 """Draws held at once."""
@@ -41,15 +41,39 @@ class Cooccurrences:
     total_released: Floats
 
 
-def cooccurrences(table: BiasTable, attribute: AttributeColumn, draws: int, seed: int) -> Cooccurrences | None:
-    """Count the table's labels with an attribute's groups and draw what the counts are under the null; None where no
-    subject is known on both sides."""
-    use = table.rows(attribute) & (attribute.source >= 0)
-    if attribute.measured:
-        use &= table.accepted & (attribute.output >= 0)
-    if not use.any() or not (use & table.accepted).any():
+@dataclass(frozen=True, eq=False)
+class Marginals:
+    """Counts in the source: (labels,) and (groups,), and of all; `units` is how many can be drawn independently."""
+
+    label: Floats
+    group: Floats
+    total: int
+    units: int
+
+
+def marginals(table: BiasTable, attribute: AttributeColumn) -> Marginals | None:
+    """How often each label and each group is; None without labels or where no subject is known on both sides."""
+    use = _known(table, attribute)
+    if not table.label_names or not (use & table.accepted).any():
         return None
-    labels, groups = table.labels[use].astype(np.float64), len(attribute.groups)
+    return Marginals(
+        table.labels[use].sum(axis=0).astype(np.float64),
+        np.bincount(attribute.source[use], minlength=len(attribute.groups)).astype(np.float64),
+        int(use.sum()),
+        len(np.unique((table.unit if attribute.measured else table.sample)[use])),
+    )
+
+
+def cooccurrences(
+    table: BiasTable, attribute: AttributeColumn, columns: NDArray[np.int64], draws: int, seed: int
+) -> Cooccurrences:
+    """Count labels with an attribute's groups and draw what the counts are under the null.
+
+    Args:
+        columns: numbers of the labels to count. What is drawn depends on the seed alone, not on them.
+    """
+    use = _known(table, attribute)
+    labels, groups = table.labels[use][:, columns].astype(np.float64), len(attribute.groups)
     if attribute.measured:
         parts = _swapped(labels, attribute.source[use], attribute.output[use], table.unit[use], groups, draws, seed)
     else:
@@ -68,14 +92,19 @@ def npmi(joint: Floats, label: Floats, group: Floats, total: Floats) -> Floats:
     return np.where(apart <= 0, 0.0, found)
 
 
+def _known(table: BiasTable, attribute: AttributeColumn) -> Bools:
+    """The rows that are counted: those whose group is known on both sides."""
+    use = table.rows(attribute) & (attribute.source >= 0)
+    return use & table.accepted & (attribute.output >= 0) if attribute.measured else use
+
+
 def _counts(labels: Floats, codes: Codes, unit: NDArray[np.int64], groups: int) -> Floats:
-    """(units, labels · groups + labels + groups + 1) sums by unit."""
+    """(units, labels · groups + labels + groups + 1) sums by unit; `unit` is 0 to units − 1, each there."""
     member = np.eye(groups)[codes]
     joint = (labels[:, :, None] * member[:, None, :]).reshape(len(labels), -1)
     rows = np.concatenate([joint, labels, member, np.ones((len(labels), 1))], axis=1)
-    sums = np.zeros((int(unit.max()) + 1, rows.shape[1]))
-    np.add.at(sums, unit, rows)
-    return sums
+    order = np.argsort(unit, kind="stable")
+    return np.add.reduceat(rows[order], np.searchsorted(unit[order], np.arange(int(unit.max()) + 1)))
 
 
 def _swapped(

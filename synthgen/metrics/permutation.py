@@ -98,7 +98,11 @@ def bootstrap_interval(
     repeats: int = 300,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Percentile interval of a statistic of means, resampling scenes within each set (cluster bootstrap).
+    """How far a statistic of means strays from its value here, resampling scenes within each set (cluster bootstrap).
+
+    A distance is biased upward, and resampling adds as much bias again. So the percentiles are moved by the bootstrap's
+    estimate of the bias, mean of the draws − value (Efron & Tibshirani 1993, 10.6): the interval is of the statistic at
+    this size, about its value, and to be read beside its floor, which has the same bias. It may go below 0.
 
     Args:
         values: (n, k) per-row values, real rows first.
@@ -114,11 +118,11 @@ def bootstrap_interval(
         part = values[start : start + len(unit)]
         sums = unit_sums(np.column_stack([part, np.ones(len(part))]), number.reshape(-1), count)
         counts = (np.bincount(rng.integers(0, count, count), minlength=count) for _ in range(repeats))
-        total = np.stack([drawn @ sums for drawn in counts])
+        total = np.stack([sums.sum(axis=0), *(drawn @ sums for drawn in counts)])
         means.append(total[:, :-1] / total[:, -1:])
         start += len(unit)
-    found = statistic(means[1], means[0])
-    low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
+    value, found = np.split(statistic(means[1], means[0]), [1])
+    low, high = np.quantile(found - found.mean(), [(1 - level) / 2, (1 + level) / 2]) + value
     return float(low), float(high)
 
 

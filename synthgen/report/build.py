@@ -253,9 +253,10 @@ def _read_result(run: RunDir, edition: Edition, name: str) -> dict[str, Any] | N
         ConfigError: it is no JSON object, or says that it is of another run.
     """
     of_release, private = (_read_json(folder / f"{name}.json") for folder in (run.report, run.private))
-    measured = ((private or {}).get("run") or {}).get("run_id")
+    told = (private or {}).get("run")
+    measured = told.get("run_id") if isinstance(told, dict) else None
     if measured is not None and measured != run.run_id():
-        raise ConfigError(f"{run.private / name}.json: is of run {measured}, not of this one; run synthgen {name} again")
+        raise ConfigError(f"{run.private / name}.json: is of run {measured}, not of this; run synthgen {name} again")
     return (private or of_release) if edition == "private" else of_release
 
 

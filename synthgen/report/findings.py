@@ -2,7 +2,7 @@
 
 The page computes nothing: each of its numbers is one value of a `Line`, shown by `show`. So page and JSON can't differ.
 Two editions are made of one run. `release` may be read by everyone who gets the release: it names outputs by pseudonym
-and holds no source id, path, digest, seed or prompt. `private` has all of those, and lies under `private/`.
+and holds no source id, path, digest, seed, prompt or run id. `private` has all of those, and lies under `private/`.
 """
 
 from __future__ import annotations
@@ -152,6 +152,7 @@ class Report:
     """One edition of one run's report.
 
     Attributes:
+        run_id: None in the release edition: it hashes the sizes of the source's files.
         reason: the verdict in plain words.
         accepted, quarantined, released, targets: as `synthgen run` counts them; targets are total variations, 0..1.
         made: how the outputs came to be, as (what, how).
@@ -160,7 +161,7 @@ class Report:
     """
 
     edition: Edition
-    run_id: str
+    run_id: str | None
     name: str
     verdict: Verdict
     reason: str
@@ -180,6 +181,7 @@ class Report:
         """JSON-able values; a number that does not exist is null, never NaN."""
         record: dict[str, Any] = _finite(asdict(self))
         if self.edition == "release":
+            del record["run_id"]
             for row in record["rows"]:
                 del row["private"]
         return record

@@ -69,10 +69,12 @@ def output_pictures(run: RunDir, wanted: Mapping[tuple[str, int], str]) -> dict[
 
 
 def map_pictures(run: RunDir, ids: Collection[str]) -> dict[str, list[Picture]]:
-    """Thumbnails of the protected control maps by sample id, in order of kind. Private."""
+    """Thumbnails of the protected control maps that are still there, by sample id, in order of kind. Private."""
     found: dict[str, list[Picture]] = {}
     for shard in _shards_with(run, set(ids)):
         path = run.store.controls / f"{shard.name}.parquet"
+        if not path.is_file():
+            continue
         table = pq.read_table(path, filters=[("sample_id", "in", sorted(ids))])
         for record in sorted(table.to_pylist(), key=lambda record: str(record["kind"])):
             picture = thumbnail(f"{record['kind']} map", decode_image(record["image"], record["kind"]))

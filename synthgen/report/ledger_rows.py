@@ -2,7 +2,7 @@
 
 The release edition must not say more of a source than the released files do. So a row's name is a keyed pseudonym even
 where the run keeps its names, rows stand in order of pseudonym (the ledger's order is that of the source's names), and
-what belongs to the source alone is left out.
+what belongs to the source alone is left out: of an output that was not released, its classes and groups as well.
 """
 
 from __future__ import annotations
@@ -79,6 +79,7 @@ def list_rows(
 
 
 def _ledger_row(name: str, row: Row, labels: Labels, by: Sequence[str], edition: Edition) -> LedgerRow:
+    shown = edition == "private" or row.verdict == "accepted"
     private = PrivateRow(
         row.sample_id,
         row.variant,
@@ -95,8 +96,8 @@ def _ledger_row(name: str, row: Row, labels: Labels, by: Sequence[str], edition:
         verdict=row.verdict,
         code=row.code,
         split=row.split or "",
-        classes=class_names(labels),
-        groups={column: str(labels.attributes.get(column)) for column in by if column in labels.attributes},
+        classes=class_names(labels) if shown else (),
+        groups={key: str(labels.attributes[key]) for key in by if key in labels.attributes} if shown else {},
         factors=dict(row.factors),
         measured={
             check.removeprefix(MEASURED): value for check, value in row.scores.items() if check.startswith(MEASURED)

@@ -16,14 +16,12 @@ import numpy as np
 
 from synthgen.config import RunConfig
 from synthgen.datasets.base import Dataset
+from synthgen.metrics.factors import MEASURED
 from synthgen.plan import Plan
 from synthgen.provenance import Provenance, run_provenance
 from synthgen.report.made import how_made
 from synthgen.rundir import RunDir
 from synthgen.types import BadSample, ConfigError, Item, Labels, Row, SourceIndex
-
-MEASURED = "measured:"
-"""Before the name of a measurement among the scores of a ledger row."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,9 @@ from synthgen.metrics.bias import (
     judge,
     overall_verdict,
     without_small,
+    without_small_cells,
 )
+from synthgen.metrics.bias_association import association_measurements
 from synthgen.metrics.bias_suite import cross, measure_bias, summarize, transition_of
 from synthgen.metrics.bias_table import BiasSettings, BiasTable, group_names, to_codes
 from synthgen.metrics.misclassification import confusion_counts, correct_shares, usable
@@ -169,7 +171,7 @@ def test_the_release_edition_tells_of_no_small_cell() -> None:
     found = measure_bias(table, SETTINGS)
     report = BiasReport(
         overall_verdict(found),
-        {},
+        {"run_id": "0123456789ab", "samples": 100},
         tuple(summarize(table, one) for one in table.attributes),
         tuple(transition_of(table, one) for one in table.attributes if one.measured),
         tuple(found),
@@ -177,6 +179,7 @@ def test_the_release_edition_tells_of_no_small_cell() -> None:
         {},
     )
     record = json.loads(json.dumps(report.release_record(30), allow_nan=False))
+    assert record["run"] == {"samples": 100}
     counts = [cell for one in record["transitions"] for row in one["counts"] for cell in row]
     counts += [cell for one in record["attributes"] for side in ("source", "released") for cell in one[side].values()]
     assert None in counts and not [cell for cell in counts if cell and cell < 30]
@@ -186,6 +189,41 @@ def test_the_release_edition_tells_of_no_small_cell() -> None:
     assert min(one["n"] for one in whole) < 30
     hidden = [one["value"] for one in record["measurements"] if one["metric"] == "change"]
     assert hidden == [None] * 3, "a share of few people, and with it those that sum to 1 with it"
+
+
+def test_no_cell_of_a_table_follows_from_its_margins() -> None:
+    shown = without_small_cells([[50, 3, 90], [60, 70, 80], [40, 50, 60]], 30)
+    assert shown == [[None, None, 90], [60, 70, 80], [None, None, 60]]
+    assert without_small_cells([[50, 60], [70, 80]], 30) == [[50, 60], [70, 80]]
+
+
+def test_a_group_of_one_scene_is_insufficient() -> None:
+    table = null_table(0)
+    light = table.attributes[0].source == 0
+    found = measure_bias(replace(table, unit=np.where(light, 0, table.unit + 1)), SETTINGS)
+    (one,) = [one for one in found if (one.metric, one.group) == ("acceptance", "light")]
+    assert one.n > 30 and one.verdict == "insufficient" and one.value is None
+
+
+def test_the_interval_holds_the_difference_where_scenes_differ_in_size() -> None:
+    random = np.random.default_rng(0)
+    unit = np.concatenate([np.zeros(300), np.arange(1, 101)]).astype(np.int64)
+    values = np.where(unit == 0, 0.2, 0.9) + random.normal(0, 0.01, 400)
+    found = parity(values, random.random(400) < 0.5, unit, 99, 0)
+    assert found.interval is not None and found.interval[0] < found.difference < found.interval[1]
+
+
+@pytest.mark.parametrize("n", [400, 2500])
+def test_many_labels_are_counted_in_blocks_and_draw_one_null(n: int) -> None:
+    table = null_table(3, n)
+    wide = replace(table, labels=np.tile(table.labels, 40), label_names=tuple(f"{k}" for k in range(120)))
+    alone, found = (list(association_measurements(part, part.attributes[0], SETTINGS)) for part in (table, wide))
+    tripled = [replace(one, label=found[0].label) for one in found if one.metric == "association"]
+    assert len(tripled) == 40 * len([one for one in alone if one.metric == "association"])
+    first, last = tripled[0], tripled[len(tripled) // 40 * 39]
+    assert (first.value, first.p) == (last.value, last.p), "the first block and the last"
+    wholes = [[one.value for one in part if one.metric == "amplification"] for part in (alone, found)]
+    np.testing.assert_allclose(*wholes)
 
 
 # ---- planted

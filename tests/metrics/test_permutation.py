@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from synthgen.metrics.distances import jensen_shannon
 from synthgen.metrics.permutation import (
     benjamini_hochberg,
     bootstrap_interval,
@@ -74,3 +75,12 @@ def test_interval_is_as_wide_as_scenes_make_it() -> None:
         return high - low
 
     assert width(scenes) / width(frames) == pytest.approx(5, rel=0.2)
+
+
+def test_the_interval_of_a_distance_that_resampling_inflates_holds_its_value() -> None:
+    random = np.random.default_rng(0)
+    maps = random.multinomial(3, np.full(64, 1 / 64), 80).astype(np.float64)
+    real, fake = maps[:40], maps[40:]
+    value = jensen_shannon(fake.mean(0)[None], real.mean(0)[None])[0]
+    low, high = bootstrap_interval(maps, (np.arange(40), np.arange(40)), jensen_shannon)
+    assert low < value < high

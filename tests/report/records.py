@@ -32,7 +32,7 @@ def audit(hits: int, people: int = 300, attackers: tuple[str, ...] = ("one", "tw
     return Audit(conclusion, tuple(trials), results, groups, absent, (finding,), rules, people, people, {}, {})
 
 
-def bias_report(verdict: Verdict = "pass") -> BiasReport:
+def bias_report(verdict: Verdict = "pass", run_id: str = "0") -> BiasReport:
     """Two groups, one gate and one explored number."""
     gate = BiasMeasurement(
         "acceptance", "tone", "dark", 40, value=0.5, reference=0.9, difference=-0.4, ratio=0.55,
@@ -41,7 +41,7 @@ def bias_report(verdict: Verdict = "pass") -> BiasReport:
     explored = BiasMeasurement("association", "tone", "dark", 12, label="Car", reason="fewer than 30")
     return BiasReport(
         verdict,
-        {"run_id": "0"},
+        {"run_id": run_id},
         (
             AttributeSummary(
                 "tone",

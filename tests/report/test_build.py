@@ -21,7 +21,7 @@ from synthgen.report.findings import show
 from synthgen.report.leaks import LeakError
 from synthgen.report.ledger_rows import MIN_STRATUM, choose_rows
 from synthgen.rundir import RunDir
-from synthgen.types import ConfigError, Row
+from synthgen.types import ConfigError, Row, SynthgenError
 from tests.datasets_for_tests import BAD, CLASSES, GOOD, config_value, run, write_streets
 from tests.report.records import audit, bias_report
 
@@ -81,8 +81,9 @@ def folder(finished: Path, tmp_path: Path) -> Path:
     """A run with its names kept, three bad images, and results of the audit and of bias."""
     root = shutil.copytree(finished, tmp_path / "run")
     write_audit(audit(2, attackers=("one",)), root)
+    bias = bias_report(run_id=RunDir(root).run_id())
     for part in ("report", "private"):
-        record = bias_report().record() if part == "private" else bias_report().release_record(30)
+        record = bias.record() if part == "private" else bias.release_record(30)
         (root / part / "bias.json").write_text(json.dumps(record))
     return root
 
@@ -120,7 +121,7 @@ def test_the_release_edition_holds_nothing_of_the_source(folder: Path, street_se
     rows = list(RunDir(folder).store.rows())
     secrets = {row.sample_id for row in rows} | {Path(row.sample_id).name for row in rows} | {str(street_set)}
     secrets |= {str(row.seed) for row in rows if row.attempts} | {row.source_digest for row in rows if row.attempts}
-    secrets |= {row.prompt for row in rows if row.attempts}
+    secrets |= {row.prompt for row in rows if row.attempts} | {RunDir(folder).run_id()}
     for name in ("report.html", "report.json"):
         text = (folder / "report" / name).read_text("utf-8")
         assert [secret for secret in secrets if secret in text] == []
@@ -132,6 +133,48 @@ def test_the_release_edition_holds_nothing_of_the_source(folder: Path, street_se
     assert [row["name"] for row in record["rows"]] == sorted(row["name"] for row in private["rows"])
     by_source = sorted(private["rows"], key=lambda row: str(row["private"]["sample_id"]))
     assert [row["name"] for row in by_source] != [row["name"] for row in record["rows"]], "the order tells nothing"
+
+
+def test_no_file_of_the_release_edition_says_the_run_id_or_the_seed(folder: Path) -> None:
+    config = RunDir(folder).config_file
+    config.write_text(re.sub(r"(?m)^seed: 0$", "seed: 918273645", config.read_text("utf-8")), "utf-8")
+    write_report(folder, ReportOptions(features="none"))
+    run_id, seed = RunDir(folder).run_id(), RunDir(folder).config().seed
+    assert seed == 918273645
+    for path in [*(folder / "report").rglob("*"), *(folder / "release").rglob("*")]:
+        if path.is_file():
+            assert run_id.encode() not in path.read_bytes(), path
+            assert str(seed).encode() not in path.read_bytes(), path
+    assert all(not row["classes"] for row in both(folder)[0][1]["rows"] if row["verdict"] != "accepted")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("private/bias.json", '{"run": {"run_id": "feedfeedfeed"}}', "of run feedfeedfeed, not of this"),
+        ("private/bias.json", '{"run": "x"}', "another form"),
+        ("report/bias.json", "{}", "another form"),
+        ("report/compare.json", '{"measurements": 1}', "another form"),
+        ("report/audit.json", "[]", "expected a JSON object"),
+        ("private/run.json", "{}", "record of a run"),
+    ],
+)
+def test_a_result_of_another_run_or_form_is_refused(folder: Path, name: str, text: str, words: str) -> None:
+    (folder / name).write_text(text)
+    with pytest.raises(ConfigError, match=words):
+        write_report(folder, QUICK)
+
+
+def test_a_damaged_ledger_is_named_and_lost_maps_are_not_shown(folder: Path) -> None:
+    store = RunDir(folder).store
+    for path in store.controls.iterdir():
+        path.unlink()
+    write_report(folder, QUICK)
+    assert "canny map" not in (folder / "private/report.html").read_text("utf-8")
+    damaged = next(iter(store.ledgers.glob("*.parquet")))
+    damaged.write_bytes(b"PAR1 rubbish")
+    with pytest.raises(SynthgenError, match=f"{damaged.name}: damaged"):
+        write_report(folder, QUICK)
 
 
 @pytest.mark.parametrize("what", ["name", "seed", "digest", "path"])

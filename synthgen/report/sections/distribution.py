@@ -40,6 +40,11 @@ PLOT = Plot(
     own_scale=True,
     whisker="95 % interval",
 )
+EXPECTED = (
+    "A generator that is small, or was not trained on pictures like these, is expected to fail here; it says nothing "
+    "of who could be recognised, and what the set is worth for training is for utility to tell."
+)
+"""After what sets the sets apart: tests see small differences, so what a failure means must be said."""
 MARKS = {"pass": "pass", "fail": "fail", "insufficient": "–"}
 
 
@@ -71,7 +76,7 @@ def _summary(record: Mapping[str, Any], whole: Sequence[Mapping[str, Any]]) -> s
     flagged = [short_title(one) for one in tested if one["verdict"] == "fail"]
     if not flagged:
         return f"Nothing sets them apart in {len(tested)} tests on {sets}."
-    return f"They differ in {len(flagged)} of {len(tested)} tests on {sets}: {', '.join(flagged)}."
+    return f"They differ in {len(flagged)} of {len(tested)} tests on {sets}: {', '.join(flagged)}. {EXPECTED}"
 
 
 def short_title(one: Mapping[str, Any]) -> str:

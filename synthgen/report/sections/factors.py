@@ -40,10 +40,14 @@ def factors_section(report: FactorReport, targets: Sequence[Target], tolerance: 
         tables.append(_dependences(report))
     missed = [one.target for one in report.targets if one.released > tolerance]
     state: State = "told" if not report.targets else "fail" if missed else "pass"
-    return Section("factors", TITLE, QUESTION, state, _summary(report, missed, tolerance), tuple(tables))
+    if report.levels and not any(level.accepted for level in report.levels):
+        state, missed = "insufficient", []
+    return Section("factors", TITLE, QUESTION, state, _summary(report, state, missed, tolerance), tuple(tables))
 
 
-def _summary(report: FactorReport, missed: Sequence[str], tolerance: float) -> str:
+def _summary(report: FactorReport, state: State, missed: Sequence[str], tolerance: float) -> str:
+    if state == "insufficient":
+        return "No output with factors was released, so there are no shares to hold to what was asked for."
     if not report.targets:
         return "The plan sets no target shares, so there is nothing to hold the release to; below is what it drew."
     if missed:
