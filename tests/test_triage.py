@@ -232,9 +232,10 @@ def test_every_level_has_a_plan_that_is_no_milder_than_the_one_below(
 
 
 def test_a_missing_detector_is_said_and_never_none(street_set: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from synthgen.detectors import _onnx, _text
+    from synthgen import pinned
+    from synthgen.detectors import _text
 
-    monkeypatch.setattr(_onnx.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(pinned.importlib.util, "find_spec", lambda name: None)
     _text.load_finder.cache_clear()
     _text.load_reader.cache_clear()
     record = run.triage(street_set, None, OPTIONS, silent)

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from synthgen.batches import predict_by_size
-from synthgen.detectors._onnx import read_pinned
 from synthgen.detectors._views import Floats, crop_view, merge_boxes, plan_views, to_image
 from synthgen.detectors._yolo import Layout, YoloFinder
 from synthgen.detectors.base import Detector
+from synthgen.pinned import read_pinned
 from synthgen.pretrained import architecture_of, processor_and_model
 from synthgen.regions import clip_box
 from synthgen.types import Box, ConfigError, Sample

@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from synthgen.detectors._onnx import open_session, packaged_file, read_pinned
 from synthgen.detectors._views import Floats, crop_view, merge_boxes, plan_views, to_image
+from synthgen.pinned import open_session, packaged_file, read_pinned
 from synthgen.types import Box, ConfigError, Image
 
 PACKAGE = "rapidocr_onnxruntime"

@@ -15,8 +15,8 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from synthgen.detectors._onnx import open_session
 from synthgen.detectors._views import Floats
+from synthgen.pinned import open_session
 from synthgen.types import ConfigError, Image
 
 Layout = Literal["yolov8", "yolov5", "end2end"]

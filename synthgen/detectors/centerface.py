@@ -18,9 +18,9 @@ from pydantic import Field, model_validator
 
 from synthgen.detectors import _centerface as network
 from synthgen.detectors._heads import head_around_face
-from synthgen.detectors._onnx import open_session, packaged_file, read_pinned
 from synthgen.detectors._views import Floats, merge_boxes, plan_views, to_image
 from synthgen.detectors.base import Detector, DetectorRun
+from synthgen.pinned import open_session, packaged_file, read_pinned
 from synthgen.regions import clip_box
 from synthgen.types import Box, ConfigError, Image, Region, Sample
 
