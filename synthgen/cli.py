@@ -12,9 +12,12 @@ import typer
 
 from synthgen import console
 from synthgen.config import RunConfig, load_yaml, parse_config, set_key
+from synthgen.redaction import redacted_streams
 from synthgen.shipped import shipped_folder
 from synthgen.types import ConfigError, SynthgenError
 
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
+"""No room left: on the disk, under a quota, for one file; or the disk was set read-only, as kernels do on errors."""
 app = typer.Typer(
     help="Replace a real image dataset by a synthetic one: new identities, same layout, same labels.",
     no_args_is_help=True,
@@ -309,16 +312,18 @@ def train(
 
 
 def main() -> None:
-    """Run the command line; what a user can mend is one message and exit status 2."""
+    """Run the command line; what a user can mend is one message and exit status 2. No secret is printed."""
     # The libraries' advice on optional packages says nothing about the run.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    try:
-        app()
-    except SynthgenError as error:
-        console.complain(str(error))
-        raise SystemExit(2) from None
-    except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EROFS}:
-            raise
-        console.complain(f"{error.strerror}: {error.filename or 'the run folder'}; make room, the same command goes on")
-        raise SystemExit(1) from None
+    with redacted_streams():
+        try:
+            app()
+        except SynthgenError as error:
+            console.complain(str(error))
+            raise SystemExit(2) from None
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            where = error.filename or "the run folder"
+            console.complain(f"{error.strerror}: {where}; make room, the same command goes on")
+            raise SystemExit(1) from None

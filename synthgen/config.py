@@ -26,6 +26,7 @@ from synthgen.generators.base import Generator
 from synthgen.plan import PlanSpec
 from synthgen.protectors.base import Protection, Strength
 from synthgen.randomizers.base import Randomizer
+from synthgen.redaction import secret_keys
 from synthgen.stages import Stage, StageSpec, fill_stages, refuse_milder
 from synthgen.types import ConfigError
 
@@ -247,8 +248,13 @@ def parse_config(value: dict[str, Any], origin: str) -> RunConfig:
     """Validate a config.
 
     Raises:
-        ConfigError: every wrong key on its own line: the key, what came, what was expected.
+        ConfigError: every wrong key on its own line: the key, what came, what was expected; or a secret under a key.
     """
+    if secret := secret_keys(value):
+        raise ConfigError(
+            f"{origin}: {', '.join(secret)}: holds a token or a password, and a run keeps a copy of its config; "
+            "take it out, and give it by the environment (HF_TOKEN, AWS_SECRET_ACCESS_KEY, …)"
+        )
     try:
         return RunConfig.model_validate(value)
     except ValidationError as error:

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from synthgen.redaction import redact
 from synthgen.types import ConfigError, Extra, Row, SynthgenError
 
 _JSON_FIELDS = ("factors", "scores", "regions")
@@ -296,6 +297,7 @@ def ledger_table(rows: Sequence[Row]) -> pa.Table:
     records = []
     for row in sorted(rows, key=lambda row: (row.sample_id, row.variant)):
         record = row.to_record()
+        record["message"] = redact(row.message)
         records.append(record | {name: json.dumps(dict(record[name]), sort_keys=True) for name in _JSON_FIELDS})
     return pa.Table.from_pylist(records, schema=LEDGER_SCHEMA)
 

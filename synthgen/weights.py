@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import yaml
 
+from synthgen.redaction import redact
 from synthgen.types import ConfigError
 
 STARTER = Path(__file__).parent / "starter"
@@ -53,14 +53,6 @@ class _Reference:
     repo: str = ""
     subfolder: str = ""
     revision: str = ""
-
-
-def redact(text: str) -> str:
-    """`text` without hub tokens, passwords in URLs and the values of the token variables."""
-    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACE_HUB_TOKEN"):
-        if secret := os.environ.get(name):
-            text = text.replace(secret, "***")
-    return re.sub(r"\bhf_[A-Za-z0-9]{6,}", "***", re.sub(r"(\w://)[^/\s@]+@", r"\1***@", text))
 
 
 def verify_reference(ref: str) -> None:

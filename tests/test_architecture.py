@@ -15,7 +15,7 @@ PACKAGE = REPOSITORY / "synthgen"
 FILES = sorted(PACKAGE.rglob("*.py"))
 FAMILIES = sorted(path.parent.name for path in PACKAGE.glob("*/base.py"))
 SHARED = {"types", "component", "images", "weights", "palettes", "regions", "batches", "pretrained", "segmenter"}
-SHARED |= {"pinned", "label_maps"}
+SHARED |= {"pinned", "label_maps", "redaction"}
 """What a family may import besides its own base and helpers."""
 JUDGES = {"checks": {"recognizers.base", "embedders.base"}}
 """A check judges by a network of another family: it knows what such a network does, never a kind."""
@@ -23,17 +23,18 @@ BASES = {f"{family}.base" for family in FAMILIES}
 ARROWS: dict[str, set[str]] = {
     "types": set(),
     "seeds": set(),
+    "redaction": set(),
     "shipped": set(),
     "component": {"types"},
     "images": {"types"},
     "regions": {"types"},
     "people": {"types", "regions"},
-    "weights": {"types"},
+    "weights": {"types", "redaction"},
     "palettes": {"types"},
     "names": {"types"},
     "pinned": {"types"},
     "learned": {"types", "shards", "checks.base", "datasets.base"},
-    "shards": {"types"},
+    "shards": {"types", "redaction"},
     "quotas": set(),
     "describe": {"types"},
     "measurements": {"types"},
@@ -42,7 +43,7 @@ ARROWS: dict[str, set[str]] = {
     "plan": {"types", "factors", "quotas", "seeds", "targets", "randomizers.base"},
     "refill": {"types", "plan", "quotas", "seeds"},
     "stages": {"component", "protectors.base"},
-    "config": {"types", "component", "plan", "stages", *BASES},
+    "config": {"types", "component", "plan", "redaction", "stages", *BASES},
     "prepare": {"types", "config", "people", "regions", "seeds", "stages", *BASES},
     "pipeline": {
         *("types", "config", "describe", "images", "measurements", "people", "plan", "prepare", "seeds", "shards"),

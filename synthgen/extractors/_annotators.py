@@ -22,8 +22,9 @@ from pydantic import Field, field_validator, model_validator
 
 from synthgen.batches import predict_by_size
 from synthgen.extractors.base import Extractor, ExtractorRun
+from synthgen.redaction import redact
 from synthgen.types import ConfigError, ControlMap, Sample
-from synthgen.weights import COMMIT, HUB_FORM, redact, resolve_weights
+from synthgen.weights import COMMIT, HUB_FORM, resolve_weights
 
 _ALIAS = "_synthgen_controlnet_aux"
 _INSTALL = "install it with: pip install 'synthgen[annotators]'"
