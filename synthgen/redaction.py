@@ -1,8 +1,8 @@
 """No secret in what is written: tokens, passwords and keys are cut out of every message, and a config holds none.
 
-Secrets come from the environment (`HF_TOKEN`, `AWS_SECRET_ACCESS_KEY` …) and leave through an error's text, a library's
-log or a traceback. So what a process prints goes through `redacted_streams`, what a ledger keeps through `redact`, and a
-config in which a secret stands is refused, since the run's folder keeps a copy of it (`run.yaml`).
+Secrets come from the environment (`HF_TOKEN`, `AWS_SECRET_ACCESS_KEY` …) and leave through an error's text, a
+library's log or a traceback. So what a process prints goes through `redacted_streams`, what a ledger keeps through
+`redact`, and a config in which a secret stands is refused, since the run's folder keeps a copy of it (`run.yaml`).
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def redacted_streams() -> Iterator[None]:
     """
     plain = sys.stdout, sys.stderr
     out, err = _RedactedStream(plain[0]), _RedactedStream(plain[1])
-    sys.stdout, sys.stderr = out, err  # type: ignore[assignment]
+    sys.stdout, sys.stderr = out, err
     try:
         yield
     except Exception:
