@@ -221,8 +221,8 @@ def read_bytes(path: Path, root: Path, limit: int = MAX_FILE_BYTES) -> bytes:
         BadSample: as `open_file`, and `file-too-large` above `limit` bytes.
     """
     with open_file(path, root) as file:
-        try:
-            data = file.read(limit + 1)
+        try:  # a read of n bytes allocates n at once, so it asks for no more than there is
+            data = file.read(min(limit, os.fstat(file.fileno()).st_size) + 1)
         except OSError as error:
             raise BadSample("file-unreadable", f"{path}: {error.strerror}") from error
     if len(data) > limit:
