@@ -18,12 +18,12 @@ import numpy as np
 
 from synthgen.config import RunConfig
 from synthgen.datasets.base import Dataset
-from synthgen.detectors.base import DetectorRun
+from synthgen.detectors.base import DetectorRun, labelled_faces
 from synthgen.extractors.base import Extractor, ExtractorRun
 from synthgen.generators.base import Size
 from synthgen.people import complete_people
 from synthgen.protectors.base import ProtectorRun, RedactorRun, coarse_regions
-from synthgen.regions import dilate_regions, remove_pixels, scale_mask, scale_regions
+from synthgen.regions import covered_share, dilate_regions, remove_pixels, scale_mask, scale_regions
 from synthgen.seeds import derive_seed
 from synthgen.stages import Stage
 from synthgen.types import (
@@ -40,6 +40,9 @@ from synthgen.types import (
     SourceMaps,
     seal,
 )
+
+COVERED_FACE = 0.8
+"""Share of a labelled face that must lie under what is protected: a detector's box is seldom the annotator's."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,13 +134,28 @@ class Preparer:
         """The regions of all detectors, and what their people lack (people.py).
 
         Raises:
-            BadSample: `no-region` where the background would be released and nobody was found.
+            BadSample: `no-region` where the background would be released and nobody was found; `face-missed` where the
+                labels hold a face that none of the detectors found and no person's region covers.
         """
         found = [region for detect in self.detectors for region in detect([sample])[0]]
         regions = complete_people(found, sample.size).regions
         if not regions and self.config.no_region == "quarantine" and self._keeps_background():
             raise BadSample("no-region", "nobody was found, so the source would leave as it is; see the key no_region")
+        if self.detectors:
+            self._refuse_missed_faces(sample, regions)
         return regions
+
+    def _refuse_missed_faces(self, sample: Sample, regions: tuple[Region, ...]) -> None:
+        faces = labelled_faces(sample.labels)
+        hole = dilate_regions(regions, sample.size, self.stages[0].stage.dilate) if faces else None
+        missed = [face for face in faces if hole is not None and covered_share(face, hole) < COVERED_FACE]
+        if missed:
+            box = missed[0].box
+            raise BadSample(
+                "face-missed",
+                f"{sample.item.id}: {len(missed)} labelled face(s) that no detector found, the first at "
+                f"({box.x0:g}, {box.y0:g}); add `labels`, or a detector of persons, under detect",
+            )
 
     def _keeps_background(self) -> bool:
         if self.config.generate.paints:

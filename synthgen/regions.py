@@ -78,6 +78,15 @@ def mask_to_regions(
     return regions
 
 
+def covered_share(region: Region, mask: Mask) -> float:
+    """The share, 0..1, of a region's pixels (of its box, where it has no mask) that lie under `mask`."""
+    if region.mask is not None and region.mask.any():
+        return float(mask[region.mask].mean())
+    box = region.box
+    inside = mask[max(math.floor(box.y0), 0) : math.ceil(box.y1), max(math.floor(box.x0), 0) : math.ceil(box.x1)]
+    return float(inside.mean()) if inside.size else 1.0
+
+
 def scale_mask(mask: Mask, to_size: Size) -> Mask:
     """Scale a mask so that a pixel is True where any source pixel that it touches is True; (height, width) of
     `to_size`."""

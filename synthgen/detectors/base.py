@@ -6,7 +6,10 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 
 from synthgen.component import Component
+from synthgen.detectors._labelled import labelled_faces
 from synthgen.types import ClassInfo, Region, Sample
+
+__all__ = ["Detector", "DetectorRun", "labelled_faces"]
 
 DetectorRun = Callable[[Sequence[Sample]], list[list[Region]]]
 """A batch of samples (sizes may differ) to the regions of each, in order. Safe to call from several threads at once."""

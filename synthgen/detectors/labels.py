@@ -12,13 +12,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-import numpy as np
-
 from synthgen.detectors._classes import person_class_ids, region_class_ids
 from synthgen.detectors._heads import head_around_face
+from synthgen.detectors._labelled import labels_to_regions
 from synthgen.detectors.base import Detector, DetectorRun
-from synthgen.regions import mask_to_regions
-from synthgen.types import ClassIds, ClassInfo, ConfigError, Labels, Region, RegionKind, Sample
+from synthgen.types import ClassInfo, ConfigError, Region, Sample
 
 
 class LabelsDetector(Detector):
@@ -65,20 +63,3 @@ class LabelsDetector(Detector):
             regions += [head_around_face(region, sample.size) for region in found if kind == "face"]
             regions += found
         return regions
-
-
-def labels_to_regions(labels: Labels, class_ids: frozenset[int], kind: RegionKind = "person") -> list[Region]:
-    """A region for each instance of these classes (crowds too), then those of the mask's pixels that no instance
-    covers."""
-    regions = [
-        Region(kind=kind, box=instance.box, score=1.0, origin="label", mask=instance.mask)
-        for instance in labels.instances
-        if instance.class_id in class_ids
-    ]
-    if labels.mask is None:
-        return regions
-    wanted: ClassIds = np.isin(labels.mask, np.fromiter(class_ids, dtype=np.int64)).astype(np.int32)
-    for region in regions:
-        if region.mask is not None:
-            wanted[region.mask] = 0
-    return regions + mask_to_regions(wanted, (1,), kind)
