@@ -29,7 +29,10 @@ from synthgen.plan import Plan
 from synthgen.prepare import Prepared, Preparer, bad_row, restore
 from synthgen.seeds import derive_seed
 from synthgen.shards import Shard, ShardStore, ShardWriter, StoredImage
-from synthgen.types import BadSample, ConfigError, Extra, Generated, Image, Item, Mask, Recipe, Row, Score
+from synthgen.types import BadSample, ConfigError, Controls, Extra, Generated, Image, Item, Mask, Recipe, Row, Score
+
+BLACK = ("output-black", "the generator painted black alone: NaN in its numbers, or flagged by its safety checker")
+"""Code and message of an output that is none, whatever the checks are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -242,6 +245,9 @@ def _prefetch(
 def finish(job: Job, task: Task, image: Image) -> Outcome:
     """Restore the source's size, randomize, check, and encode one generated image, or ask for another try."""
     sample, redacted = task.prepared.sample, task.prepared.redacted
+    if redacted is None and is_black(image, task.prepared.controls):
+        retry = next_try(job, task, ())
+        return Outcome(_row(task, (), "", *BLACK)) if retry is None else Outcome(retry=retry)
     restored = image if redacted is not None else restore(task.prepared, image, job.config.mode)
     output = randomize(job, task, restored)
     generated = Generated(output, task.recipe)
@@ -263,6 +269,12 @@ def finish(job: Job, task: Task, image: Image) -> Outcome:
     mended = "; ".join(f"label set to ignore: {scores[place].message}" for place in failed)
     row = _row(task, scores, hashlib.sha256(data).hexdigest(), "", mended)
     return Outcome(row, StoredImage(sample.item.id, task.recipe.variant, data, encode_unlabelled(scores)))
+
+
+def is_black(image: Image, controls: Controls) -> bool:
+    """Whether a generator painted nothing but black: what NaN becomes, and what a safety checker puts in its place."""
+    painted = image if controls.hole is None else image[controls.hole]
+    return painted.size > 0 and not painted.any()
 
 
 def encode_unlabelled(scores: Sequence[Score]) -> bytes:
