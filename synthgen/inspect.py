@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ from synthgen.launch import count_by_stage, resolve, select_items
 from synthgen.plan import Plan
 from synthgen.report.documents import write_documents
 from synthgen.rundir import RunDir, open_run
-from synthgen.types import ConfigError
+from synthgen.types import ConfigError, Finding
 from synthgen.weights import describe_weights, pin_reference, resolve_weights, verify_reference
 
+SHOWN = 3
+"""Findings of one code that `check` names."""
 NO_SOURCE = "source={format: imagefolder, path: no-source-named}"
 
 
@@ -88,9 +91,21 @@ def _source_record(config: RunConfig, named: bool, there: bool, resolved: Any) -
         return {"text": f"{config.source.path} (not there)", "findings": []}
     if resolved is None:
         return {"text": f"{config.source.path} (format {config.source.format})", "findings": []}
-    codes = Counter(finding.code for finding in resolved.index.findings)
     text = f"{config.source.path} (format {config.source.format}): {len(resolved.items)} images"
-    return {"text": text, "findings": [f"{count} × {code}" for code, count in sorted(codes.items())]}
+    return {"text": text, "findings": _finding_lines(resolved.index.findings)}
+
+
+def _finding_lines(findings: Sequence[Finding]) -> list[str]:
+    """One line a code: how often, and the first few with what they say."""
+    by_code: dict[str, list[Finding]] = defaultdict(list)
+    for finding in findings:
+        by_code[finding.code].append(finding)
+    lines = []
+    for code, found in sorted(by_code.items()):
+        shown = "; ".join(f"{finding.subject}: {finding.message}" for finding in found[:SHOWN])
+        more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+        lines.append(f"{len(found)} × {code} ({shown}{more})")
+    return lines
 
 
 def _plan_lines(plan: Plan, count: int | None) -> list[str]:
