@@ -32,6 +32,8 @@ from synthgen.types import ConfigError
 
 MAX_YAML_BYTES = 1 << 20
 MAX_YAML_DEPTH = 32
+_YAML: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""The same loader in C where PyYAML was built with it; ten times as fast."""
 
 
 def _parse_source(value: Any) -> Any:
@@ -173,8 +175,8 @@ def load_yaml(path: Path) -> dict[str, Any]:
             raise ConfigError(f"{path}: {size} bytes; a config has at most {MAX_YAML_BYTES}")
         text = path.read_text(encoding="utf-8")
         _refuse_bombs(text, path)
-        _refuse_duplicates(yaml.compose(text, Loader=yaml.SafeLoader), path)
-        value = yaml.safe_load(text)
+        _refuse_duplicates(yaml.compose(text, Loader=_YAML), path)
+        value = yaml.load(text, Loader=_YAML)
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         raise ConfigError(f"{path}: can't be read as YAML: {error}") from error
     if not isinstance(value, dict):
@@ -185,7 +187,7 @@ def load_yaml(path: Path) -> dict[str, Any]:
 def _refuse_bombs(text: str, path: Path) -> None:
     """Read the events one by one, so that nothing is built of what is refused."""
     depth = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+    for event in yaml.parse(text, Loader=_YAML):
         if isinstance(event, yaml.AliasEvent):
             raise ConfigError(f"{path}: YAML aliases (*name) are not accepted; write the value out")
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
