@@ -239,7 +239,7 @@ def launch(
             if rank.first:
                 try:
                     run.claim(config, resolved.run_id, resolved.digests | made_with(config.device, rank))
-                    run.store.remove_partials()
+                    run.remove_partials()
                     run.store.plan(sorted(resolved.items), config.execution.shard_size)
                     pending = run.store.pending()
                     if pending:

@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from synthgen.config import RunConfig, config_identity, dump_config, load_yaml, parse_config
 from synthgen.datasets.base import Dataset, ReleasedImage, resolve_source
 from synthgen.names import Names, load_or_create_key
-from synthgen.shards import ShardStore, sync_folder, write_atomic
+from synthgen.shards import ShardStore, sync_file, sync_folder, write_atomic
 from synthgen.types import ConfigError, Item, SynthgenError
 
 RELEASED = 315_532_800.0
@@ -165,6 +165,7 @@ class RunDir:
         counts = dict(dataset.write_release(self.released(items, names), names, partial))
         finish(partial)
         forget_times(partial)
+        sync_tree(partial)
         old = out.with_name(f".{out.name}.old")
         shutil.rmtree(old, ignore_errors=True)
         if out.exists():
@@ -180,7 +181,16 @@ class RunDir:
 
     def names(self, config: RunConfig) -> Names:
         """The names of this run's release; makes the key if there is none yet."""
-        return Names(config.names, load_or_create_key(self.private / "key"))
+        key = load_or_create_key(self.private / "key")
+        sync_folder(self.private)
+        return Names(config.names, key)
+
+    def remove_partials(self) -> None:
+        """Delete what killed processes left half-written. Call it only while holding the run's lock."""
+        self.store.remove_partials()
+        for folder in (self.root, self.private, self.report):
+            for partial in folder.glob(".*.tmp"):
+                partial.unlink(missing_ok=True)
 
     def released(self, items: Mapping[str, Item], names: Names) -> Iterator[ReleasedImage]:
         """The accepted outputs under their new names, shard by shard."""
@@ -198,6 +208,12 @@ def forget_times(folder: Path) -> None:
     """Give every file and folder one date: theirs tell when, and in which order, pictures were made."""
     for path in [*folder.rglob("*"), folder]:
         os.utime(path, (RELEASED, RELEASED))
+
+
+def sync_tree(folder: Path) -> None:
+    """Make everything below a folder durable, so that a rename after it never shows an empty file."""
+    for path in [*folder.rglob("*"), folder]:
+        sync_file(path) if path.is_file() else sync_folder(path)
 
 
 def differences(before: Any, after: Any, path: str) -> list[str]:

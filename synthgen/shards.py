@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,12 @@ def write_atomic(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
     os.replace(partial, path)
     sync_folder(path.parent)
+
+
+def sync_file(path: Path) -> None:
+    """Make what a closed file holds durable."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def sync_folder(folder: Path) -> None:
@@ -216,7 +223,9 @@ class ShardStore:
         with pq.ParquetWriter(partial, LEDGER_SCHEMA) as writer:
             for shard in self.shards():
                 writer.write_table(ledger_table(list(self.rows_of(shard))))
+        sync_file(partial)
         os.replace(partial, path)
+        sync_folder(self.private)
         return path
 
 
@@ -271,16 +280,17 @@ class ShardWriter:
             self._flush(name)
             writer.close()
         for partial, final in self._final:
-            with partial.open("rb") as file:
-                os.fsync(file.fileno())
+            sync_file(partial)
             os.replace(partial, final)
             sync_folder(final.parent)
         write_ledger(self._store.ledgers / f"{self._shard.name}.parquet", self._rows)
 
     def discard(self) -> None:
-        """Drop everything that has not been committed."""
+        """Drop everything that has not been committed; a full disk, on which no writer can end its file, is no reason
+        to leave it."""
         for writer in self._writers.values():
-            writer.close()
+            with suppress(OSError):
+                writer.close()
         for partial, _ in self._final:
             partial.unlink(missing_ok=True)
 

@@ -14,6 +14,7 @@ from synthgen.report.croissant import render_croissant
 from synthgen.report.release_facts import gather_release_facts
 from synthgen.report.statements import MARK
 from synthgen.rundir import RunDir
+from synthgen.shards import sync_file, sync_folder
 from synthgen.types import ConfigError
 
 CARD_NAMES = ("README.md", "synthgen-card.md")
@@ -42,7 +43,9 @@ def write_documents(run: RunDir, release: Path) -> tuple[Path, Path]:
             # Not in the release: that never holds half a file, not even under another name.
             partial = folder.parent / f".{path.name}.{os.getpid()}.tmp"
             partial.write_bytes(data)
+            sync_file(partial)
             os.replace(partial, path)
+            sync_folder(release)
     return release / card, release / croissant
 
 
