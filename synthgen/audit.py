@@ -28,7 +28,7 @@ from synthgen.auditing.spec import AttackerSpec, AuditSpec
 from synthgen.auditing.subjects import RegionFinder, Step
 from synthgen.auditing.text import INSTALL, attack_text, load_reader
 from synthgen.metrics.privacy.conclusion import Conclusion, conclude
-from synthgen.metrics.privacy.trials import AttackResult, Cell, Rules, Trial, judge, judge_groups
+from synthgen.metrics.privacy.trials import AttackResult, Cell, Rules, Trial, count_attacks, judge, judge_groups
 from synthgen.types import ConfigError, Finding
 
 Say = Callable[[str], None]
@@ -93,7 +93,7 @@ def audit(pairs: Pairs, spec: AuditSpec, cache: Path | None, say: Say = lambda _
     others = pairs.config.detect if pairs.config is not None else ()
     photos, skipped = read_photos(pairs, RegionFinder(spec.detect, others, cache), _teller("reading originals", say))
     trials, not_run = _attack(pairs, photos, attackers, whole, spec, say)
-    rules = Rules(spec.max_bound, spec.alpha, spec.min_positive, sum(_bounded(trial) for trial in trials))
+    rules = count_attacks(trials, Rules(spec.max_bound, spec.alpha, spec.min_positive))
     results = tuple(judge(trial, rules) for trial in trials)
     groups = judge_groups(trials, rules, attributes_of(photos, columns))
     gate = _gate_digests(pairs)
@@ -122,7 +122,10 @@ def _attack(
     seeing = [one for one in attackers if _sees(one, photos)]
     for attacker in attackers:
         if attacker in seeing:
-            trials += attack_people(attacker, photos, spec, _teller(f"embedding for {attacker.name}", say))[0]
+            tell = _teller(f"embedding for {attacker.name}", say)
+            found, unfit = attack_people(attacker, photos, spec, tell)
+            trials += found
+            not_run |= unfit
         else:
             not_run[f"everything by {attacker.name}"] = f"no original has a {attacker.region} that was found"
     recognisers = [one for one in seeing if one.pretrained]
@@ -164,10 +167,6 @@ def _attack_text(
 
 def _sees(attacker: Attacker, photos: Sequence[Photo]) -> bool:
     return any(attacker.region in subject.boxes for photo in photos for subject in photo.subjects)
-
-
-def _bounded(trial: Trial) -> bool:
-    return trial.gates and not trial.zero and len(trial.hits) > 0
 
 
 def _gate_digests(pairs: Pairs) -> set[str]:

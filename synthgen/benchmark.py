@@ -1,17 +1,18 @@
 """`synthgen benchmark`: one dataset through several methods, each audited, on one privacy-utility plot.
 
 A method is a config with changes; it runs into a folder of its own, so a benchmark that was killed goes on. All are
-attacked by the same audit, with the same seeds and thresholds; the originals are embedded once. What is plotted is the
-worst bound of re-identification against how much of the data's use is left: the agreement of labels, where a run checks
-them, and the distance of the distributions, which needs no labels.
+attacked by the same audit, with the same seeds and thresholds; the originals are embedded once. A method that was
+measured is not measured again while its run, the audit and the identities are the same, so methods can be added later.
+What is plotted (frontier.py) is the worst bound of re-identification against how much of the data's use is left: the
+agreement of labels, where a run checks them, and the distance of the distributions, which needs no labels.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ from synthgen.auditing.report import write_audit
 from synthgen.auditing.spec import AuditSpec, load_audit_spec
 from synthgen.compare import CompareOptions, compare
 from synthgen.config import RunConfig, load_yaml, parse_config, set_key
-from synthgen.launch import Rank, launch, resolve
+from synthgen.frontier import Point, draw_frontier
+from synthgen.launch import Rank, Resolved, launch, resolve
 from synthgen.rundir import RunDir
 from synthgen.shards import write_atomic
 from synthgen.shipped import shipped_folder
@@ -67,29 +69,6 @@ class BenchmarkSpec(BaseModel):
         if len(set(names)) != len(names):
             raise ValueError(f"methods: every name may stand once, got {names}")
         return self
-
-
-@dataclass(frozen=True)
-class Point:
-    """A method on the frontier.
-
-    Attributes:
-        bound: the worst bound of an attack that counts, with `attack`, `k` and `n`; None where none could be judged.
-        labels: mean agreement of labels read again, 0..1; `distance`: kernel distance to the originals, `floor`: of the
-            originals to themselves. None where not measured.
-    """
-
-    method: str
-    verdict: str
-    bound: float | None
-    attack: str | None
-    k: int | None
-    n: int | None
-    labels: float | None
-    distance: float | None
-    floor: float | None
-    accepted: int
-    quarantined: int
 
 
 def load_benchmark(path: Path, source: Path | None, identities: Path | None) -> BenchmarkSpec:
@@ -148,9 +127,31 @@ def run_benchmark(
         say(f"method {name}")
         folder = root / "private" / "runs" / name
         launch(one, folder, on_start, on_row)
-        points.append(measure_method(name, folder, spec, audit_spec, root / "private" / "audit-cache", say))
-        write_benchmark(points, root)
+        kept, key = root / "private" / "points" / f"{name}.json", _digest(one, spec, audit_spec)
+        point = _known_point(kept, key)
+        if point is None:
+            point = measure_method(name, folder, spec, audit_spec, root / "private" / "audit-cache", say)
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(kept, json.dumps({"digest": key, "point": asdict(point)}, indent=1).encode())
+        points.append(point)
+        write_benchmark(points, root, audit_spec.max_bound)
     return points
+
+
+def _digest(run: Resolved, spec: BenchmarkSpec, audit_spec: AuditSpec) -> str:
+    """Hex of all that a point depends on: the run, the attacks, who is who, and the features of the distance."""
+    people = b"" if spec.identities is None else spec.identities.read_bytes()
+    weights = [attacker.network.digest() for attacker in audit_spec.attackers]
+    parts = (run.run_id, audit_spec.model_dump_json(), *weights, hashlib.sha256(people).hexdigest(), spec.features)
+    return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()
+
+
+def _known_point(path: Path, digest: str) -> Point | None:
+    """The point of an earlier benchmark of the same; None where there is none, or of something else."""
+    if not path.is_file():
+        return None
+    record = json.loads(path.read_text(encoding="utf-8"))
+    return Point(**record["point"]) if record["digest"] == digest else None
 
 
 def measure_method(name: str, folder: Path, spec: BenchmarkSpec, audit_spec: AuditSpec, cache: Path, say: Say) -> Point:
@@ -196,47 +197,13 @@ def worst_bound(found: Audit) -> tuple[float | None, str | None, int | None, int
     return worst.bound, f"{worst.attack} ({worst.attacker})", worst.k, worst.n
 
 
-def write_benchmark(points: Sequence[Point], root: Path) -> None:
+def write_benchmark(points: Sequence[Point], root: Path, limit: float) -> None:
     """`report/benchmark.json` and, where matplotlib is installed, `report/frontier.png`."""
     folder = root / "report"
     folder.mkdir(parents=True, exist_ok=True)
     record = {"methods": [asdict(point) for point in points], "distance": f"{DISTANCE}, kernel distance"}
     write_atomic(folder / "benchmark.json", (json.dumps(record, indent=1, allow_nan=False) + "\n").encode())
-    draw_frontier(points, folder / "frontier.png")
-
-
-def draw_frontier(points: Sequence[Point], path: Path) -> bool:
-    """Bound against use, a panel for each measure of use that there is. False without matplotlib."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        return False
-    panels = [
-        (title, [(point, value) for point in points if (value := getattr(point, key)) is not None])
-        for title, key in (
-            ("distance to the originals (lower is better)", "distance"),
-            ("agreement of labels (higher is better)", "labels"),
-        )
-    ]
-    unmeasured = ("use was not measured", list(zip(points, range(len(points)), strict=True)))
-    shown = [panel for panel in panels if panel[1]] or [unmeasured]
-    figure = Figure(figsize=(6.4 * len(shown), 4.8), layout="constrained")
-    FigureCanvasAgg(figure)
-    for place, (title, values) in enumerate(shown, start=1):
-        axes = figure.add_subplot(1, len(shown), place)
-        for point, value in values:
-            bound = 1.0 if point.bound is None else point.bound
-            colour = {"pass": "#2a7f4f", "fail": "#b3392f"}.get(point.verdict, "#8a8a8a")
-            axes.scatter([value], [100 * bound], s=46, c=colour, marker="o" if point.bound is not None else "x")
-            axes.annotate(point.method, (value, 100 * bound), xytext=(6, 4), textcoords="offset points", fontsize=9)
-        axes.set(xlabel=title, ylabel="worst re-identification bound, %", ylim=(-3, 106))
-        axes.margins(x=0.25)
-        axes.grid(alpha=0.3)
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.png")
-    figure.savefig(partial, dpi=130, metadata={"Software": None})
-    os.replace(partial, path)
-    return True
+    draw_frontier(points, limit, folder / "frontier.png")
 
 
 def format_benchmark(points: Sequence[Point], root: Path) -> str:

@@ -10,6 +10,7 @@ from PIL import Image as PIL
 
 import synthgen.detectors
 from synthgen import benchmark, cli
+from synthgen.frontier import Point, draw_frontier
 from synthgen.types import ConfigError
 from tests.auditing import crowd
 from tests.auditing.test_mitigation import MIDDLE
@@ -60,24 +61,65 @@ def test_the_frontier(source: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
         assert plot.size[0] > 400
 
 
+def test_what_was_measured_is_not_measured_again(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = benchmark.load_benchmark(source / "methods.yaml", source / "source", source / "people.csv")
+
+    def points(spec: benchmark.BenchmarkSpec) -> list[Point]:
+        return benchmark.run_benchmark(spec, source / "out", print, lambda total, rank: None, lambda row: None)
+
+    (first,) = points(spec.model_copy(update={"methods": spec.methods[:1]}))
+    measured: list[str] = []
+    measure = benchmark.measure_method
+    monkeypatch.setattr(benchmark, "measure_method", lambda name, *rest: measured.append(name) or measure(name, *rest))
+    both = points(spec)
+    assert both[0] == first and measured == ["black box"], "the method that was added, alone"
+    record = json.loads((source / "out/report/benchmark.json").read_text(encoding="utf-8"))
+    assert [one["method"] for one in record["methods"]] == ["blur", "black box"]
+    crowd.write_identities(source / "people.csv", PEOPLE - 1, PHOTOS)
+    points(spec.model_copy(update={"methods": spec.methods[:1]}))
+    assert measured == ["black box", "blur"], "other identities are another measurement"
+
+
 def test_a_panel_for_each_measure(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="the plot needs matplotlib")
     sizes = []
     for labels in (None, 0.8):
         points = [
-            benchmark.Point("blur", "fail", 0.74, "a", 166, 251, labels, 0.11, 0.01, 9, 0),
-            benchmark.Point("scene", "pass", 0.04, "a", 3, 251, labels and 0.6, 0.3, 0.01, 8, 1),
-            benchmark.Point("odd", "insufficient", None, None, None, None, labels, 0.2, 0.01, 9, 0),
+            Point("blur", "fail", 0.74, "a", 166, 251, labels, 0.11, 0.01, 9, 0),
+            Point("scene", "pass", 0.04, "a", 3, 251, labels and 0.6, 0.3, 0.01, 8, 1),
+            Point("odd", "insufficient", None, None, None, None, labels, 0.2, 0.01, 9, 0),
         ]
-        assert benchmark.draw_frontier(points, tmp_path / "frontier.png")
+        assert draw_frontier(points, 0.05, tmp_path / "frontier.png")
         with PIL.open(tmp_path / "frontier.png") as plot:
             sizes.append(plot.size[0])
     assert sizes[1] > 1.8 * sizes[0]
 
 
+def test_names_hide_neither_points_nor_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    axes_module = pytest.importorskip("matplotlib.axes", reason="the plot needs matplotlib")
+    texts: list = []
+    annotate = axes_module.Axes.annotate
+
+    def remember(self, *given, **known):
+        texts.append(annotate(self, *given, **known))
+        return texts[-1]
+
+    monkeypatch.setattr(axes_module.Axes, "annotate", remember)
+    names = ("blur", "pixelate", "mask", "tiles", "people", "scene")
+    draw_frontier(
+        [Point(name, "fail", 0.9, "a", 9, 10, None, 0.1 + place / 400, 0.0, 9, 0) for place, name in enumerate(names)],
+        0.05,
+        tmp_path / "frontier.png",
+    )
+    kept = [text for text in texts if text.figure is not None]
+    boxes = [text.get_window_extent() for text in kept]
+    assert sorted(text.get_text() for text in kept) == sorted(names)
+    assert not any(one.overlaps(other) for place, one in enumerate(boxes) for other in boxes[:place])
+
+
 def test_points_that_could_not_be_measured(tmp_path: Path) -> None:
-    point = benchmark.Point("x", "insufficient", None, None, None, None, None, None, None, 0, 3)
-    benchmark.write_benchmark([point], tmp_path)
+    point = Point("x", "insufficient", None, None, None, None, None, None, None, 0, 3)
+    benchmark.write_benchmark([point], tmp_path, 0.05)
     assert "0 of 3" in benchmark.format_benchmark([point], tmp_path)
     assert json.loads((tmp_path / "report/benchmark.json").read_text())["methods"][0]["bound"] is None
 

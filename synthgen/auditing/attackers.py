@@ -56,12 +56,10 @@ class Attacker:
         Raises:
             ConfigError: the weights are missing or not those pinned.
         """
-        network = spec.recognizer or spec.features
-        assert network is not None
         self.name = spec.name
         self.region: RegionName = spec.region
         self.pretrained = spec.recognizer is not None
-        self.digest = network.digest()
+        self.digest = spec.network.digest()
         self._spec, self._device = spec, device
         self._cache = FeatureCache(folder, hashlib.sha256(f"view 1 {self.digest}".encode()).hexdigest())
         self._run: Callable[[Sequence[Image], Sequence[Box]], NDArray[np.float32]] | None = None

@@ -129,7 +129,7 @@ def _failed(found: Audit) -> list[Trial]:
 def _widely(trial: Trial, found: Audit) -> bool:
     result = found.attacks[found.trials.index(trial)]
     above = result.bound is not None and result.bound > found.rules.max_bound
-    return above and chance_p(result.k, result.n, trial.chance or 0.0) < found.rules.alpha
+    return above and chance_p(result.k, result.n, trial.chance or 0.0) < found.rules.fail_level
 
 
 def plan_again(run: RunDir, config: RunConfig, wanted: Collection[tuple[str, int]]) -> list[Extra]:

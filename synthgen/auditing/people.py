@@ -32,6 +32,7 @@ SEARCHES: tuple[tuple[str, Knowledge, Gallery, str], ...] = (
     ("re-identification, anonymised gallery", "informed", "anonymised", "known photographs are anonymised likewise"),
 )
 FARS = (1e-2, 1e-3)
+ALONE = "does not apply: nobody has a second output to compare with"
 MIRRORED = 300
 """Photographs on which the positive control of the way back is run."""
 
@@ -48,12 +49,15 @@ class Crowd:
         return tuple(self.names[one] for one in identities.tolist())
 
 
-def attack_people(attacker: Attacker, photos: Sequence[Photo], spec: AuditSpec, step: Step) -> tuple[list[Trial], Rows]:
-    """Every attack of one network on everyone it can see."""
+def attack_people(
+    attacker: Attacker, photos: Sequence[Photo], spec: AuditSpec, step: Step
+) -> tuple[list[Trial], dict[str, str]]:
+    """Every attack of one network on everyone it can see; and by name those that don't apply, and why."""
     rows = embed_people(attacker, photos, step)
     crowd = crowd_of(rows, spec.seed)
-    trials = [*_searches(attacker, crowd, spec), *_verifications(attacker, crowd)]
-    return [*trials, _way_back(attacker, rows, spec)], rows
+    trials = [*_searches(attacker, crowd, spec), *_verifications(attacker, crowd), _way_back(attacker, rows, spec)]
+    unfit = {} if _fits(crowd, "anonymised") else {f"{SEARCHES[-1][0]} by {attacker.name}": ALONE}
+    return trials, unfit
 
 
 def crowd_of(rows: Rows, seed: int) -> Crowd:
@@ -120,7 +124,19 @@ def _searches(attacker: Attacker, crowd: Crowd, spec: AuditSpec) -> list[Trial]:
     return [
         run_search(name, attacker, crowd, knowledge, gallery, spec, f"who is it, of all people? The {what}.")
         for name, knowledge, gallery, what in SEARCHES
+        if _fits(crowd, gallery)
     ]
+
+
+def _fits(crowd: Crowd, gallery: Gallery) -> bool:
+    """Whether a search can be made in such a gallery; one that wants people says so itself (`too_few`)."""
+    return gallery == "real" or bool(too_few(crowd)) or has_second_outputs(crowd)
+
+
+def has_second_outputs(crowd: Crowd) -> bool:
+    """Whether anybody has outputs both of photographs in the gallery and of others."""
+    kept, who = crowd.people.gallery[crowd.people.source], crowd.people.output_identity
+    return bool(np.isin(who[~kept], who[kept]).any())
 
 
 def _verifications(attacker: Attacker, crowd: Crowd) -> list[Trial]:

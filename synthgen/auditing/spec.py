@@ -36,6 +36,13 @@ class AttackerSpec(BaseModel):
     """Tells pictures apart; a head is trained on people other than those attacked."""
     region: RegionName = "face"
 
+    @property
+    def network(self) -> Recognizer | Embedder:
+        """The one of them that it has."""
+        network = self.recognizer or self.features
+        assert network is not None
+        return network
+
     @model_validator(mode="after")
     def _one_network(self) -> AttackerSpec:
         if (self.recognizer is None) == (self.features is None):
@@ -77,7 +84,7 @@ class AuditSpec(BaseModel):
     scenes: Annotated[SerializeAsAny[Embedder], _one_of("embedders")]
     """Features of whole images: scene linkage and copies."""
     maps: tuple[components("extractors", Extractor), ...] = ()  # type: ignore[valid-type]
-    """Edge maps to attack where there is no run to take its extractors from."""
+    """Maps to attack where there is no run to take its extractors from: one of edges, one of classes."""
     dilate: float = Field(default=0.15, ge=0, le=2)
     max_bound: float = Field(default=0.05, gt=0, lt=1)
     """The release passes if the upper bound of every attack is at most this."""

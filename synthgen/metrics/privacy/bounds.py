@@ -2,7 +2,7 @@
 
 The unit is the identity, not the photograph: several outputs of one person are one chance, and intervals over
 photographs are far too short. Bounds are those of Clopper and Pearson (Biometrika 26, 1934), one-sided, with
-Bonferroni's correction over the attacks that were run, so that all of them hold together.
+Bonferroni's correction over the attacks that claim one (trials.py), so that all of them hold together.
 
 A rate is also given beyond guessing: residual = (attack − control) / (1 − control), where the control is how often the
 same attack succeeds by chance (Giomi et al., arXiv 2211.10459).

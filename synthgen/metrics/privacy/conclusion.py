@@ -17,7 +17,8 @@ class Conclusion:
     """The headline: the worst attack, and what follows.
 
     Attributes:
-        attack: the worst attack that proves something; its k, n and bound (None where no attack proves anything).
+        attack: the one with the worst bound of those that claim one, or that failed; its k, n and bound (None where no
+            attack claims anything).
         text: one sentence for everyone; `reasons`: why the verdict is not `pass`.
     """
 
@@ -36,8 +37,9 @@ def conclude(
     """The verdict of a release.
 
     `fail` if any attack that counts failed, on all people or on one group. Else `insufficient` if an attack that counts
-    could not be judged (one whose attacker is weak is left out, as if it had not been run), if no search passed, or
-    if fewer than two networks proved something, one of which is not the run's own gate. Else `pass`.
+    could not be judged (one whose attacker is weak is left out, as if it had not been run), if no search passed, if
+    fewer than two networks proved something, one of which is not the run's own gate, or if nobody of a group could be
+    attacked. Else `pass`.
 
     Args:
         foreign: names of attackers whose weights are not those that the run's checks used.
@@ -50,13 +52,19 @@ def conclude(
         for value, cell in cells.items()
         if cell.verdict == "fail"
     ]
-    proving = [one for one in counted if one.bound is not None and one.verdict in {"pass", "fail"}]
-    worst = max(failed or proving, key=lambda one: 1.0 if one.bound is None else one.bound, default=None)
+    claiming = [one for one in counted if one.bound is not None and not one.weak]
+    worst = max(failed or claiming, key=lambda one: 1.0 if one.bound is None else one.bound, default=None)
     reasons = [f"{_name(one)}: {one.reason}" for one in failed]
     reasons += [f"group {name}" for name in bad_groups]
     verdict: Verdict = "fail"
     if not reasons:
         reasons = _missing(counted, foreign)
+        reasons += [
+            f"group {attribute}={value}: nobody of it was attacked"
+            for attribute, cells in groups.items()
+            for value, cell in cells.items()
+            if not cell.n
+        ]
         verdict = "insufficient" if reasons else "pass"
     if worst is None:
         return Conclusion(

@@ -9,12 +9,19 @@ The rule, in this order:
 4. `pass` where the bound is within the limit, else `insufficient`: too few people to say.
 
 What is never allowed at all (a copy, a location in a file) has no bound: one is a fail.
+
+Each of two claims is corrected for how many attacks make it (Bonferroni). A *bound* is claimed by attacks whose
+attacker passed the positive control; those of step 3 claim nothing, and so take nothing from the others. Who passed is
+settled by photographs alone, before an output is looked at, so nobody chooses the number by its result. A *fail* may
+come from any attack that was run, weak ones too, and is called at a level corrected for all of them: else one lucky
+guess of many attackers would fail a release in which nothing is left. Between the two lies `insufficient`; never a
+pass. scripts/bench/audit_rule.py shows both error rates.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -29,17 +36,31 @@ NEGATIVE_P = 0.001
 
 @dataclass(frozen=True)
 class Rules:
-    """What a release must reach. `attacks` is how many bounds must hold together (Bonferroni)."""
+    """What a release must reach.
+
+    Attributes:
+        attacks: how many bounds must hold together; `tests`: how many attacks may fail the release. See `count_attacks`.
+    """
 
     max_bound: float = 0.05
     alpha: float = 0.05
     min_positive: float = 0.8
     attacks: int = 1
+    tests: int = 1
 
     @property
     def level(self) -> float:
         """α of each single bound."""
         return self.alpha / max(self.attacks, 1)
+
+    @property
+    def fail_level(self) -> float:
+        """Successes less likely than this by guessing fail an attack: half of α for everyone, half for the groups."""
+        return self.alpha / (2 * max(self.tests, 1))
+
+    def within(self, parts: int) -> Rules:
+        """The rules for each of so many groups: all attacks on all groups hold together."""
+        return replace(self, attacks=self.attacks * max(parts, 1), tests=self.tests * max(parts, 1))
 
 
 @dataclass(frozen=True)
@@ -129,6 +150,13 @@ class AttackResult:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
+def count_attacks(trials: Iterable[Trial], rules: Rules) -> Rules:
+    """The same rules for this many attacks: bounds of those with a strong attacker, tests of all that were run."""
+    bounded = [one for one in trials if one.gates and not one.zero and not one.reason and len(one.hits)]
+    claims = [one for one in bounded if one.positive is None or one.positive.rate >= rules.min_positive]
+    return replace(rules, attacks=max(len(claims), 1), tests=max(len(bounded), 1))
+
+
 def judge(trial: Trial, rules: Rules) -> AttackResult:
     """The verdict of one attack."""
     n, k = len(trial.hits), int(trial.hits.sum())
@@ -174,7 +202,7 @@ def _verdict(trial: Trial, rules: Rules) -> tuple[Verdict, str]:
     bound = upper_bound(k, n, rules.level)
     if trial.exposed:
         return "fail", f"{k} of {n}, at most {bound:.1%}; {len(trial.exposed)} singled out beyond what chance explains"
-    if bound > rules.max_bound and chance_p(k, n, chance) < rules.alpha:
+    if bound > rules.max_bound and chance_p(k, n, chance) < rules.fail_level:
         return "fail", f"{k} of {n}, at most {bound:.1%}"
     if trial.positive is not None and trial.positive.rate < rules.min_positive:
         message = f"{trial.positive.rate:.2f} on unprotected photographs, {rules.min_positive:.2f} needed"
@@ -184,7 +212,8 @@ def _verdict(trial: Trial, rules: Rules) -> tuple[Verdict, str]:
     needed = trials_needed(rules.max_bound, rules.level)
     if n < needed:
         return "insufficient", f"{n} of the {needed} {plural(trial.unit)} that a bound of {rules.max_bound:.1%} takes"
-    return "insufficient", f"no more than chance, but {n} {plural(trial.unit)} are too few for {rules.max_bound:.1%}"
+    message = f"{k} of {n}, at most {bound:.1%}: guessing may explain it, but {n} {plural(trial.unit)} are too few to say"
+    return "insufficient", message
 
 
 def plural(unit: str) -> str:
@@ -201,18 +230,20 @@ def judge_groups(
         columns: attribute → identity → value; identities without a value are in no group.
 
     Returns:
-        attribute → value → the attack with the largest bound, corrected for all groups besides all attacks.
+        attribute → value → the attack with the largest bound, corrected for all groups besides all attacks. A weak
+        attacker stands there only if it succeeded, or where there is no other.
     """
     groups: dict[str, dict[str, Cell]] = {}
     cells = sum(len(set(column.values())) for column in columns.values())
-    corrected = Rules(rules.max_bound, rules.alpha, rules.min_positive, rules.attacks * max(cells, 1))
+    corrected = rules.within(cells)
     usable = [trial for trial in trials if trial.gates and trial.unit == "identity" and not trial.zero]
+    strong = {_name(one) for one in usable if one.positive is None or one.positive.rate >= rules.min_positive}
     for attribute, column in columns.items():
         for value in sorted(set(column.values())):
             found = [_cell(trial, corrected, {name for name in column if column[name] == value}) for trial in usable]
             worst = max(
                 (cell for cell in found if cell.n),
-                key=lambda cell: (cell.verdict == "fail", cell.bound),
+                key=lambda cell: (cell.verdict == "fail", cell.attack in strong, cell.bound),
                 default=Cell("", 0, 0, 1.0, "insufficient"),
             )
             groups.setdefault(attribute, {})[value] = worst
@@ -236,4 +267,8 @@ def _cell(trial: Trial, rules: Rules, members: set[str]) -> Cell:
     )
     result = judge(part, rules)
     bound = 1.0 if result.bound is None else result.bound
-    return Cell(f"{trial.attack} ({trial.attacker})", result.k, result.n, bound, result.verdict)
+    return Cell(_name(trial), result.k, result.n, bound, result.verdict)
+
+
+def _name(trial: Trial) -> str:
+    return f"{trial.attack} ({trial.attacker})"

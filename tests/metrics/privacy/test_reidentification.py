@@ -97,6 +97,9 @@ def test_the_split_leaves_sources_of_probes_out_of_the_gallery() -> None:
     identity = np.array([0, 0, 0, 1, 1, 2, 3, 3])
     made = np.array([1, 1, 1, 1, 0, 1, 0, 0], np.bool_)
     gallery, fold = split_people(identity, made, 0)
+    two_of_five = np.array([0, 1, 0, 1, 0], np.bool_)
+    mixed, _ = split_people(np.zeros(5, np.int64), two_of_five, 0)
+    assert (mixed & two_of_five).sum() == 1 and mixed[~two_of_five].all(), "one output known, one attacked"
     assert gallery[:3].sum() == 1 and gallery[4] and not gallery[3] and not gallery[5] and gallery[6:].all()
     assert sorted(np.bincount(fold).tolist()) == [2, 2]
 
@@ -108,6 +111,7 @@ def test_verification() -> None:
     assert safe.hits.mean() < 0.1 and 0.3 < safe.equal_error < 0.7
     small = crowd(0)
     few = small.identity < 3
+    assert leaking.positive == safe.positive, "the control asks photographs alone"
     assert (
         verify(
             replace(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from synthgen.metrics.privacy.conclusion import conclude
-from synthgen.metrics.privacy.trials import AttackResult, Control, Rules, Trial, judge, judge_groups
+from synthgen.metrics.privacy.trials import AttackResult, Control, Rules, Trial, count_attacks, judge, judge_groups
 
 
 def trial(k: int, n: int, **known: object) -> Trial:
@@ -46,6 +49,49 @@ def test_more_attacks_widen_the_bound() -> None:
     assert one is not None and twelve is not None and one < twelve
 
 
+def test_a_weak_attacker_claims_no_bound_but_may_fail() -> None:
+    strong, weak = trial(1, 250), trial(1, 250, positive=Control(40, 100))
+    others = [trial(9, 250, gates=False), trial(0, 9, zero=True), trial(0, 250, reason="not run"), trial(0, 0)]
+    for found in (1, 9):
+        rules = count_attacks([strong, strong, replace(weak, hits=np.arange(250) < found), *others], Rules())
+        assert (rules.attacks, rules.tests) == (2, 3), "the numbers must not depend on what was found"
+    assert judge(trial(40, 250, positive=Control(40, 100)), rules).verdict == "fail"
+    assert count_attacks([], Rules()) == Rules()
+
+
+def test_a_lucky_guess_of_many_attackers_is_no_fail_and_no_pass() -> None:
+    lucky = trial(4, 251, chance=1 / 251)
+    assert judge(lucky, Rules(max_bound=0.03)).verdict == "fail", "where it was the only attack"
+    verdict = judge(lucky, Rules(max_bound=0.03, attacks=14, tests=14))
+    assert verdict.verdict == "insufficient" and "guessing may explain it" in verdict.reason
+    assert judge(trial(8, 251, chance=1 / 251), Rules(attacks=14, tests=14)).verdict == "fail"
+
+
+def share_of_releases(attacks: int, rate: float, rules: Rules, wrong: Callable[[AttackResult], bool]) -> float:
+    """How many of 4,000 releases have an attack of which `wrong` holds, if each reaches 251 people at `rate`."""
+    counts = np.random.default_rng(0).binomial(251, rate, (4000, attacks))
+    told = {int(k): wrong(judge(trial(int(k), 251, chance=1 / 251), rules)) for k in np.unique(counts)}
+    return float(np.mean([any(told[k] for k in row) for row in counts.tolist()]))
+
+
+def test_both_errors_are_within_alpha_by_simulation() -> None:
+    rules = Rules(attacks=12, tests=20)
+    failed = share_of_releases(20, 1 / 251, rules, lambda one: one.verdict == "fail")
+    assert failed <= rules.alpha
+    assert failed < share_of_releases(20, 1 / 251, replace(rules, tests=1), lambda one: one.verdict == "fail")
+    for rate in (0.004, 0.02, 0.05, 0.1):
+        assert share_of_releases(12, rate, rules, lambda one: (one.bound or 0) < rate) <= rules.alpha
+    single = Rules()
+    assert share_of_releases(12, 0.05, single, lambda one: (one.bound or 0) < 0.05) > 3 * single.alpha
+
+
+def test_the_headline_is_the_worst_bound_that_is_claimed() -> None:
+    unsettled = judge(trial(9, 250, chance=0.03), Rules())
+    assert unsettled.verdict == "insufficient"
+    end = conclude([*passing(), unsettled, judge(trial(0, 9, positive=Control(1, 9)), Rules())], {}, Rules(), {"a"})
+    assert end.verdict == "insufficient" and end.k == 9
+
+
 def passing() -> list[AttackResult]:
     results = [judge(trial(1, 250), Rules())]
     other = trial(0, 250)
@@ -81,6 +127,21 @@ def test_a_weak_attacker_neither_proves_nor_spoils() -> None:
     weak = judge(trial(0, 250, positive=Control(1, 2)), Rules())
     assert weak.weak and weak.verdict == "insufficient"
     assert conclude([*passing(), weak], {}, Rules(), {"a"}).verdict == "pass"
+
+
+def test_a_group_of_which_nobody_was_attacked_is_insufficient() -> None:
+    column = {"age": {f"p{number}": "old" if number > 300 else "young" for number in range(320)}}
+    rules = Rules()
+    end = conclude(passing(), judge_groups([trial(0, 250)], rules, column), rules, {"a", "b"})
+    assert end.verdict == "insufficient" and end.reasons == ("group age=old: nobody of it was attacked",)
+
+
+def test_a_weak_attacker_is_not_the_worst_of_a_group_unless_it_succeeds() -> None:
+    column = {"age": {f"p{number}": "all" for number in range(250)}}
+    strong = trial(0, 250)
+    for reached, attacker in ((3, "a"), (60, "b")):
+        weak = replace(trial(reached, 250, positive=Control(1, 9)), attacker="b")
+        assert judge_groups([strong, weak], Rules(), column)["age"]["all"].attack.endswith(f"({attacker})")
 
 
 def test_one_group_that_is_found_fails_the_release() -> None:
