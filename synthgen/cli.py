@@ -257,6 +257,7 @@ def audit(
     config: Annotated[Path | None, typer.Option(help="The audit's YAML; default configs/audit.yaml.")] = None,
     assignments: SetOption = None,
     out: Annotated[Path | None, typer.Option(help="Where private/ and report/ go; default the run's folder.")] = None,
+    cache: Annotated[Path | None, typer.Option(help="Boxes and embeddings, for several audits to share.")] = None,
     fix: Annotated[bool, typer.Option("--fix", help="Make again, a stage stronger, what fails in a run.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -267,7 +268,9 @@ def audit(
 
     spec = load_audit_spec(config, assignments or [])
     root = out or run_folder
-    cache = root and root / "private" / "audit-cache"
+    cache = cache or (root and root / "private" / "audit-cache")
+    if fix and run_folder is None:
+        raise ConfigError("--fix makes outputs of a run again: give the run's folder, not --real and --synthetic")
     if fix and run_folder is not None:
         from synthgen.auditing.mitigation import fix_run
 

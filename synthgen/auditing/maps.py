@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cache
 
 import cv2
 import numpy as np
@@ -30,6 +31,7 @@ from synthgen.images import decode_image, encode_image
 from synthgen.metrics.privacy.trials import Trial
 from synthgen.regions import dilate_regions, remove_pixels
 from synthgen.types import BadSample, Box, Image, Mask, Region
+from synthgen.weights import digest_weights
 
 QUESTION = "who is it, by the control map alone? Known photographs are turned into maps likewise."
 NO_EDGES = frozenset({"segmentation", "depth"})
@@ -38,6 +40,16 @@ PHOTOS = 4
 BODY_WIDTH = 3.0
 """Where no person is labelled, one is taken to be so many heads wide, from the head to the lower edge."""
 MaskOf = Callable[[Photo], Mask]
+
+
+@dataclass(frozen=True)
+class UnprotectedMap:
+    """A map as it would be without protection, but for what `mask_of` removes. `digest` names extractor and weights."""
+
+    name: str
+    digest: str
+    extract: Callable[[], ExtractorRun]
+    mask_of: MaskOf
 
 
 def attack_maps(
@@ -54,9 +66,10 @@ def attack_maps(
         name = f"control map, {kind} as the run made it"
         trials += [_attack(name, attacker, chosen, pictures, spec, True) for attacker in attackers]
     ablation = _ablation(pairs, spec)
-    for number, (name, extract, mask_of) in enumerate(ablation, start=1):
-        pictures = _extracted(pairs.dataset, chosen, extract, mask_of)
-        trials += [_attack(f"control map, {name}", one, chosen, pictures, spec, False) for one in attackers]
+    for number, unprotected in enumerate(ablation, start=1):
+        name = f"control map, {unprotected.name}"
+        pictures = {photo.item.id: _undrawn(pairs.dataset, photo, unprotected) for photo in chosen}
+        trials += [_attack(name, one, chosen, pictures, spec, False) for one in attackers]
         step(number, len(ablation))
     return trials
 
@@ -76,7 +89,7 @@ def _few(photos: Sequence[Photo]) -> list[Photo]:
     return chosen
 
 
-def _ablation(pairs: Pairs, spec: AuditSpec) -> list[tuple[str, ExtractorRun, MaskOf]]:
+def _ablation(pairs: Pairs, spec: AuditSpec) -> list[UnprotectedMap]:
     extractors: Sequence[Extractor] = pairs.config.extract if pairs.config is not None else spec.maps
     edges = next((extractor for extractor in extractors if extractor.kind not in NO_EDGES), None)
     classes = next((extractor for extractor in extractors if extractor.kind == "segmentation"), None)
@@ -92,14 +105,21 @@ def _ablation(pairs: Pairs, spec: AuditSpec) -> list[tuple[str, ExtractorRun, Ma
     def people(photo: Photo) -> Mask:
         return heads(photo) | dilate_regions(_bodies(photo), photo.picture.size, share)
 
-    found: list[tuple[str, ExtractorRun, MaskOf]] = []
+    found = []
     if edges is not None:
-        extract = edges.load("cpu")
         masks = (("nothing", nothing), ("heads", heads), ("people", people))
-        found += [(f"{edges.kind}, {what} removed", extract, mask_of) for what, mask_of in masks]
+        load = cache(lambda: edges.load("cpu"))
+        digest = _digest(edges)
+        found += [UnprotectedMap(f"{edges.kind}, {what} removed", digest, load, mask_of) for what, mask_of in masks]
     if classes is not None:
-        found.append(("segmentation alone, nothing removed", classes.load("cpu"), nothing))
+        load = cache(lambda: classes.load("cpu"))
+        found.append(UnprotectedMap("segmentation alone, nothing removed", _digest(classes), load, nothing))
     return found
+
+
+def _digest(extractor: Extractor) -> str:
+    weights = [digest_weights(ref) for ref in extractor.weights()]
+    return hashlib.sha256("\x1f".join(["map 1", extractor.model_dump_json(), *weights]).encode()).hexdigest()
 
 
 def _bodies(photo: Photo) -> list[Region]:
@@ -116,21 +136,28 @@ def _bodies(photo: Photo) -> list[Region]:
     return bodies
 
 
-def _extracted(dataset: Dataset, photos: Sequence[Photo], extract: ExtractorRun, mask_of: MaskOf) -> dict[str, Picture]:
-    """image id → its map; without those of which none can be drawn (no labels, and no model to look)."""
-    pictures = {}
-    for photo in photos:
+def _undrawn(dataset: Dataset, photo: Photo, map_: UnprotectedMap) -> Picture:
+    """The map of a photograph, drawn when it is first looked at: what is in the cache is never drawn.
+
+    Its digest names what decides it: the image file, the extractor with its weights, and what is removed.
+    """
+    mask = map_.mask_of(photo)
+    key = f"{photo.picture.digest}\x1f{map_.digest}\x1f{hashlib.sha256(np.packbits(mask).tobytes()).hexdigest()}"
+
+    @cache
+    def packed() -> bytes:
         try:
             sample = dataset.read(photo.item)
-            drawn = extract([replace(sample, image=remove_pixels(sample.image, mask_of(photo)))])[0]
-        except BadSample:
-            continue
-        pictures[photo.item.id] = _picture(drawn.image)
-    return pictures
+            drawn = map_.extract()([replace(sample, image=remove_pixels(sample.image, mask))])[0].image
+        except BadSample:  # no labels, and no model to look: such a map shows nothing
+            drawn = np.zeros((*mask.shape, 3), np.uint8)
+        return encode_image(drawn, ".png")
+
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    return Picture(digest, photo.picture.size, lambda: decode_image(packed(), "map"))
 
 
 def _picture(image: Image) -> Picture:
-    """A map kept as a PNG: a thousand of them are held at once."""
     digest = hashlib.sha256(np.ascontiguousarray(image).tobytes()).hexdigest()
     packed = encode_image(image, ".png")
     return Picture(digest, (image.shape[1], image.shape[0]), lambda: decode_image(packed, "map"))
