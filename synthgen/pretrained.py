@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,9 @@ from synthgen.types import ConfigError
 
 BACKEND = "pil"
 """The processors' torchvision variants resize otherwise, so a run's pixels would depend on what is installed."""
+
+PYRAMID = "lite0_pyramid"
+"""The model type of our own class (lite0/pyramid.py), which is a heavy import."""
 
 
 def from_folder(auto_class: Any, folder: Path, ref: str, **options: Any) -> Any:
@@ -33,11 +37,22 @@ def architecture_of(folder: Path, ref: str, kinds: tuple[str, ...]) -> tuple[Any
     """
     from transformers import AutoConfig
 
+    if _model_type(folder) == PYRAMID:
+        import synthgen.lite0.pyramid  # noqa: F401  (transformers knows the class from then on)
     config = from_folder(AutoConfig, folder, ref)
     architecture = next(iter(config.architectures or ()), "model of no named class")
     if not architecture.endswith(kinds):
         raise ConfigError(f"model {ref!r} is a {architecture}; expected one of …{', …'.join(kinds)}: change model")
     return config, architecture
+
+
+def _model_type(folder: Path) -> str:
+    """What config.json says, read without transformers; empty where there is none to read."""
+    try:
+        value = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""
+    return str(value.get("model_type", "")) if isinstance(value, dict) else ""
 
 
 def processor_and_model(auto_class: Any, folder: Path, ref: str, device: str, **options: Any) -> tuple[Any, Any]:

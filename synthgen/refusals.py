@@ -37,8 +37,8 @@ def refuse_fixed_labels(config: RunConfig) -> None:
     if taking and not config.source.unlabels():
         raise ConfigError(
             f"check: {', '.join(taking)} sets the label of single pixels to ignore, which the released labels of this "
-            f"source (format {config.source.format}) have no room for; remove its filter, or use label images "
-            "(format masks) with an ignore class"
+            f"source (format {config.source.format}) have no room for; remove its filter, or use label images with an "
+            "ignore class and no boxes beside them that nobody outlined"
         )
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthgen.batches import predict_by_size
-from synthgen.pretrained import architecture_of, from_folder, processor_and_model
+from synthgen.pretrained import PYRAMID, architecture_of, from_folder, processor_and_model
 from synthgen.types import ClassIds, ConfigError, Image
 from synthgen.weights import resolve_weights
 
@@ -32,6 +32,10 @@ class Segmenter:
         self._ref, self._device, self._batch_size = ref, device, batch_size
         self._folder: Path = resolve_weights(ref)
         self._config, architecture = architecture_of(self._folder, ref, _KINDS)
+        if self._config.model_type == PYRAMID:
+            from synthgen.lite0.pyramid import check_backbone
+
+            check_backbone(self._config)
         self._universal = not architecture.endswith("ForSemanticSegmentation")
         self._lock = threading.Lock()
         self._loaded: _Loaded | None = None

@@ -15,7 +15,7 @@ PACKAGE = REPOSITORY / "synthgen"
 FILES = sorted(PACKAGE.rglob("*.py"))
 FAMILIES = sorted(path.parent.name for path in PACKAGE.glob("*/base.py"))
 SHARED = {"types", "component", "images", "weights", "palettes", "regions", "batches", "pretrained", "segmenter"}
-SHARED |= {"pinned", "label_maps", "redaction"}
+SHARED |= {"pinned", "label_maps", "redaction", "lite0", "lite0.network"}
 """What a family may import besides its own base and helpers."""
 JUDGES = {"checks": {"recognizers.base", "embedders.base"}}
 """A check judges by a network of another family: it knows what such a network does, never a kind."""

@@ -25,10 +25,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
+from synthgen.embedders._lite0 import Lite0Network
 from torch import nn
 
 from synthgen.datasets.base import Dataset
-from synthgen.embedders._lite0 import Lite0Network
 from synthgen.images import decode_image
 from synthgen.launch import select_items
 from synthgen.rundir import open_run

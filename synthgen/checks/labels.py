@@ -1,6 +1,8 @@
 """Does the label still tell what the picture shows? An independent model reads the output; what it read on the source
 sets what can be asked of it.
 
+The model is by default the starter's judge, which knows streets and full-length people; name another for anything else.
+
 **Masks and outlines** are read by a segmenter. `labels` is its mIoU on the output ÷ its mIoU on the source, at most 1,
 over the classes that it read on the source with at least `readable` IoU; `labels:<class>` is the same for one class. An
 object (an outlined instance, or a connected patch of the mask) that was read on the source did not survive if the share
@@ -22,7 +24,7 @@ NeurIPS 2023, https://openreview.net/forum?id=XOotfgPiUF).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -40,6 +42,8 @@ from synthgen.types import BadSample, ClassInfo, ConfigError, Sample
 from synthgen.weights import resolve_weights
 
 ClassMapSpec = str | dict[str, str | dict[str, str | None] | None]
+JUDGE = "starter/judge"
+"""The embedded one; needs the package of the extra `metrics`."""
 _DETECTOR = "ForObjectDetection"
 _KINDS = ("ForSemanticSegmentation", "ForUniversalSegmentation", "MaskFormerForInstanceSegmentation", _DETECTOR)
 
@@ -62,10 +66,11 @@ class LabelsCheck(Check):
     stays: ClassVar[bool] = True
     independent: ClassVar[bool] = True
     kind: Literal["labels"] = "labels"
-    model: str
+    model: str = JUDGE
     """Weights reference of a segmenter or an object detector of transformers; not the one under `extract`."""
     palette: Literal["source", "ade20k", "starter"] = "source"
-    """The names in which labels and model meet: the dataset's own, or those of a palette."""
+    """The names in which labels and model meet: the dataset's own, or those of a palette; the starter's for its judge.
+    """
     class_map: ClassMapSpec = "auto"
     """The dataset's classes → those names; null leaves a class unjudged."""
     model_class_map: ClassMapSpec = "auto"
@@ -84,6 +89,13 @@ class LabelsCheck(Check):
     iou: float = Field(default=0.5, gt=0, lt=1)
     threshold: float = Field(default=0.5, gt=0, lt=1)
     """Least score of a box that the detector finds."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _palette_of_the_judge(cls, value: Any) -> Any:
+        if isinstance(value, dict) and str(value.get("model", JUDGE)).partition("#")[0] == JUDGE:
+            return {"palette": "starter", **value}
+        return value
 
     @field_validator("class_map", "model_class_map")
     @classmethod

@@ -11,8 +11,9 @@ import numpy as np
 from synthgen.datasets._coco_shapes import parse_polygon
 from synthgen.datasets._files import parse_json
 from synthgen.datasets._objects import Size, areas_beside_objects, join_rings, outline
+from synthgen.datasets._unlabelled import white_pixels
 from synthgen.images import turn_points
-from synthgen.types import BadSample, ConfigError, Labels, Points
+from synthgen.types import BadSample, ConfigError, Labels, Mask, Points
 
 
 def format_polygons(labels: Labels, size: Size) -> bytes:
@@ -42,6 +43,35 @@ def released_polygons(data: bytes, orientation: int, stored: Size, origin: str) 
     if said not in (stored, shown):
         raise BadSample("image-size-mismatch", f"{origin}: the file is {stored}, its polygons say {said}")
     return _dump(shown, [_row(row, said == stored, orientation, stored, origin) for row in rows if not _deleted(row)])
+
+
+def unlabel_polygons(data: bytes, unlabelled: bytes, void: str, origin: str) -> bytes:
+    """Released polygons, with the label `void` drawn last over the white pixels of the PNG `unlabelled`.
+
+    A later polygon covers the earlier ones, and a polygon has no holes: an area with holes becomes its bands of rows
+    of equal runs, as rectangles.
+
+    Raises:
+        BadSample: `mask-size-mismatch` where it is not of the polygons' size.
+    """
+    value = json.loads(data)
+    where = white_pixels(unlabelled, (value["imgHeight"], value["imgWidth"]), origin)
+    bands = [{"label": void, "polygon": corners} for corners in _bands(where)]
+    return json.dumps({**value, "objects": [*value["objects"], *bands]}, ensure_ascii=False).encode()
+
+
+def _bands(where: Mask) -> list[list[list[float]]]:
+    """Rectangles that cover exactly the pixels: runs of a row, joined with equal runs of the rows below it."""
+    found: list[list[list[float]]] = []
+    open_runs: dict[tuple[int, int], int] = {}
+    for y, row in enumerate([*where, np.zeros(where.shape[1], np.bool_)]):
+        steps = np.flatnonzero(np.diff(np.concatenate([[0], row.astype(np.int8), [0]])))
+        runs = {(int(x0), int(x1)) for x0, x1 in zip(steps[::2], steps[1::2], strict=True)}
+        for x0, x1 in sorted(open_runs.keys() - runs):
+            top = open_runs.pop((x0, x1))
+            found.append([[x0, top], [x1, top], [x1, y], [x0, y]])
+        open_runs |= dict.fromkeys(runs - open_runs.keys(), y)
+    return found
 
 
 def _row(row: Any, turning: bool, orientation: int, stored: Size, origin: str) -> tuple[str, Points]:

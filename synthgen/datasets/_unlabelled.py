@@ -13,12 +13,15 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image as PIL
 
+from synthgen.datasets._objects import mask_box
 from synthgen.images import decode_label
-from synthgen.types import BadSample, ClassInfo, Labels, ignore_class
+from synthgen.types import BadSample, ClassInfo, Instance, Labels, Mask, ignore_class
 
 
 def without_labels(labels: Labels, unlabelled: bytes, origin: str) -> Labels:
     """`labels` with *ignore* where the PNG `unlabelled` is white; as they are where it is empty.
+
+    Outlined objects lose these pixels too, and their corners with them; one that has none left is gone.
 
     Raises:
         BadSample: `mask-size-mismatch` where it is not of the mask's size.
@@ -26,9 +29,29 @@ def without_labels(labels: Labels, unlabelled: bytes, origin: str) -> Labels:
     ignore = ignore_class(labels.classes)
     if not unlabelled or labels.mask is None or ignore is None:
         return labels
-    where = decode_label(unlabelled, origin) > 0
-    _check_size(where.shape, labels.mask.shape, origin)
-    return replace(labels, mask=np.where(where, ignore.id, labels.mask).astype(np.int32))
+    where = white_pixels(unlabelled, labels.mask.shape, origin)
+    instances = tuple(left for one in labels.instances if (left := _cut(one, where)) is not None)
+    return replace(labels, mask=np.where(where, ignore.id, labels.mask).astype(np.int32), instances=instances)
+
+
+def white_pixels(unlabelled: bytes, shape: tuple[int, ...], origin: str) -> Mask:
+    """The PNG `unlabelled` as (height, width), True where no label holds.
+
+    Raises:
+        BadSample: `mask-size-mismatch` where it is not of `shape`.
+    """
+    where: Mask = decode_label(unlabelled, origin) > 0
+    if where.shape != shape:
+        raise BadSample("mask-size-mismatch", f"{origin}: pixels without a label are {where.shape}, the label {shape}")
+    return where
+
+
+def _cut(one: Instance, where: Mask) -> Instance | None:
+    """An object without the pixels `where`; None where it has none left."""
+    if one.mask is None or not (one.mask & where).any():
+        return one
+    left = one.mask & ~where
+    return replace(one, mask=left, box=mask_box(left), polygons=()) if left.any() else None
 
 
 def unlabel(data: bytes, unlabelled: bytes, classes: Sequence[ClassInfo], origin: str) -> bytes:
@@ -38,11 +61,10 @@ def unlabel(data: bytes, unlabelled: bytes, classes: Sequence[ClassInfo], origin
         BadSample: `mask-size-mismatch` where the two differ in size, `class-ignore-missing` where the table has no
             class for it, or the file shows colours and that class has none.
     """
-    where = decode_label(unlabelled, origin) > 0
     stored = PIL.open(io.BytesIO(data))
     opened = PIL.fromarray(np.array(stored).astype(np.uint8)) if stored.mode == "1" else stored
     pixels = np.array(opened)
-    _check_size(where.shape, pixels.shape[:2], origin)
+    where = white_pixels(unlabelled, pixels.shape[:2], origin)
     ignore = ignore_class(classes)
     coloured = opened.mode in {"RGB", "RGBA"}
     if ignore is None or (coloured and ignore.color is None):
@@ -56,8 +78,3 @@ def unlabel(data: bytes, unlabelled: bytes, classes: Sequence[ClassInfo], origin
     buffer = io.BytesIO()
     changed.save(buffer, format=stored.format)
     return buffer.getvalue()
-
-
-def _check_size(shape: tuple[int, ...], expected: tuple[int, ...], origin: str) -> None:
-    if shape != expected:
-        raise BadSample("mask-size-mismatch", f"{origin}: pixels without a label are {shape}, the label is {expected}")

@@ -113,12 +113,18 @@ def _indices_of_colours(raw: NDArray[Any], classes: Sequence[ClassInfo], origin:
 
 def object_numbers(raw: NDArray[Any]) -> NDArray[np.int32]:
     """A stored object image (numbers, or VOC's colours of them) as numbers; void is 0."""
+    numbers = object_indices(raw)
+    return np.where(numbers == VOID, 0, numbers).astype(np.int32)
+
+
+def object_indices(raw: NDArray[Any]) -> NDArray[np.int32]:
+    """A stored object image (numbers, or VOC's colours of them) as numbers, void as `VOID`."""
     if raw.ndim == 3:
         packed = raw.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1])
         table = {(r << 16 | g << 8 | b): n for n in range(256) for r, g, b in [voc_colour(n)]}
         colours, inverse = np.unique(packed, return_inverse=True)
         raw = np.array([table.get(colour, 0) for colour in colours.tolist()])[inverse].reshape(packed.shape)
-    return np.where(raw == VOID, 0, raw).astype(np.int32)
+    return raw.astype(np.int32)
 
 
 def outline_objects(instances: Sequence[Instance], numbers: NDArray[np.int32]) -> tuple[Instance, ...]:

@@ -3,7 +3,8 @@
 Read are `…_gtFine_labelIds.png` (ids) and `…_gtFine_instanceIds.png` (objects); released with them are the colour
 images, the train ids and `…_polygons.json`. Classes are those of Cityscapes, or those of a `classes.csv` in the root
 (see format `masks`) for other sets in this layout. Under new names the endings stay, since loaders look for them; the
-polygons keep labels and points alone. City folders stay as all folders do.
+polygons keep labels and points alone. What an output lost is covered by *ignore*, in the polygons too. City folders
+stay as all folders do.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PIL
 
-from synthgen.datasets._cityscapes_polygons import format_polygons, released_polygons
+from synthgen.datasets._cityscapes_polygons import format_polygons, released_polygons, unlabel_polygons
 from synthgen.datasets._cityscapes_table import COUNTED, MAX_ID, STANDARD, draw_objects, read_objects
 from synthgen.datasets._class_table import format_classes, parse_classes
 from synthgen.datasets._files import (
@@ -36,14 +37,17 @@ from synthgen.datasets._objects import Size
 from synthgen.datasets._orientation import label_orientation
 from synthgen.datasets._records import Held, Record, Written
 from synthgen.datasets._tally import Tally
+from synthgen.datasets._unlabelled import unlabel
 from synthgen.datasets._voc_masks import voc_colour
 from synthgen.datasets.base import Dataset, NameMap, ReleasedImage
 from synthgen.images import decode, decode_label, encode_label, read_bytes, read_header, sha256, turn
-from synthgen.types import BadSample, ClassInfo, ConfigError, Finding, Item, Labels, Sample, SourceIndex
+from synthgen.types import BadSample, ClassInfo, ConfigError, Finding, Item, Labels, Sample, SourceIndex, ignore_class
 
 IMAGES, LABELS, CLASSES = "leftImg8bit", "gtFine", "classes.csv"
 _IMAGE, _IDS, _OBJECTS = "_leftImg8bit", "_gtFine_labelIds.png", "_gtFine_instanceIds.png"
 _POLYGONS, _COLOURS = "_gtFine_polygons.json", "_gtFine_color.png"
+_TRAIN = "TrainIds.png"
+_TRAIN_VOID = (ClassInfo(255, "ignored in training", ignore=True),)
 _ENDINGS = (_IDS, _OBJECTS, _POLYGONS, _COLOURS, "_gtFine_labelTrainIds.png", "_gtFine_instanceTrainIds.png")
 
 
@@ -85,6 +89,10 @@ class Cityscapes(Dataset):
         """As `Dataset`, without decoding the image."""
         return self._labels(item, *read_header(item.image, self.path))
 
+    def unlabels(self) -> bool:
+        """As `Dataset`: where the table has an ignore class."""
+        return ignore_class(self._classes) is not None
+
     def write_release(self, released: Iterable[ReleasedImage], names: NameMap, out: Path) -> Mapping[str, int]:
         """As `Dataset`; `labels` are label files."""
         images = labels = 0
@@ -96,8 +104,10 @@ class Cityscapes(Dataset):
                 path = _label_path(one.item.id, ending)
                 if path in self._scan.files:
                     data = read_bytes(self.path / path, self.path)
-                    if not names.keep or orientation != 1:
+                    if not names.keep or orientation != 1 or one.unlabelled:
                         data = _clean(data, path, orientation, stored)
+                    if one.unlabelled:
+                        data = self._unlabel(data, one.unlabelled, path)
                     write_new(out, names.other(path, one.item, one.variant), data)
                     labels += 1
         if (self.path / CLASSES).is_file():
@@ -130,6 +140,21 @@ class Cityscapes(Dataset):
         for folder in (IMAGES, LABELS):
             (out / folder).mkdir(exist_ok=True)
         return Written({"images": images, "labels": objects}, (*findings, *tally.findings()))
+
+    def _unlabel(self, data: bytes, unlabelled: bytes, path: str) -> bytes:
+        """A label file with *ignore* where nothing holds: the table's, or 255 where it shows train ids."""
+        if path.endswith(_POLYGONS):
+            return unlabel_polygons(data, unlabelled, self._void.name, path)
+        if path.endswith(_TRAIN):
+            return unlabel(data, unlabelled, _TRAIN_VOID, path)
+        colour = self._void.color or voc_colour(self._void.id)
+        return unlabel(data, unlabelled, (replace(self._void, color=colour),), path)
+
+    @property
+    def _void(self) -> ClassInfo:
+        void = ignore_class(self._classes)
+        assert void is not None, "nothing is unlabelled without an ignore class"
+        return void
 
     def _labels(self, item: Item, orientation: int, stored: Size) -> Labels:
         classes, path = self._scan.index.classes, _label_path(item.id, _IDS)

@@ -51,9 +51,21 @@ from synthgen.datasets._identity import columns_held_back
 from synthgen.datasets._objects import Size, paint_objects
 from synthgen.datasets._records import Held, Record, Written
 from synthgen.datasets._spool import Slot, Spool
+from synthgen.datasets._unlabelled import unlabel
 from synthgen.datasets.base import Dataset, NameMap, ReleasedImage
 from synthgen.images import MAX_FILE_BYTES, decode, decode_label, encode_label, sha256
-from synthgen.types import BadSample, ClassInfo, ConfigError, Finding, Instance, Item, Labels, Sample, SourceIndex
+from synthgen.types import (
+    BadSample,
+    ClassInfo,
+    ConfigError,
+    Finding,
+    Instance,
+    Item,
+    Labels,
+    Sample,
+    SourceIndex,
+    ignore_class,
+)
 
 CLASSES = "classes.csv"
 _HUB = re.compile(r"[\w.-]+/[\w.-]+@[0-9a-f]{40}")
@@ -134,13 +146,19 @@ class Hf(Dataset):
         """As `Dataset`; with kept names columns stay unless `columns` says otherwise."""
         return frozenset() if keep and self.columns is None else self._scan.held_back
 
+    def unlabels(self) -> bool:
+        """As `Dataset`: where every file has masks, no objects beside them, and the table an ignore class."""
+        masked = all(one.mask is not None and one.objects is None for one in self._scan.columns.values())
+        return masked and ignore_class(self._scan.index.classes) is not None
+
     def write_release(self, released: Iterable[ReleasedImage], names: NameMap, out: Path) -> Mapping[str, int]:
         """As `Dataset`; `labels` are rows."""
         count = 0
         with Spool(out) as spool:
-            slots: dict[str, list[tuple[str, int, Slot]]] = defaultdict(list)
+            slots: dict[str, list[tuple[str, Slot, Slot | None]]] = defaultdict(list)
             for one in released:
-                slots[one.item.id].append((one.name, one.variant, spool.put(one.data)))
+                lost = spool.put(one.unlabelled) if one.unlabelled else None
+                slots[one.item.id].append((one.name, spool.put(one.data), lost))
                 count += 1
             by_place = {
                 (p.file, p.group, p.row): item_id for item_id, p in self._scan.places.items() if item_id in slots
@@ -162,7 +180,7 @@ class Hf(Dataset):
         file: str,
         columns: Columns,
         by_place: Mapping[tuple[str, int, int], str],
-        slots: Mapping[str, list[tuple[str, int, Slot]]],
+        slots: Mapping[str, list[tuple[str, Slot, Slot | None]]],
         spool: Spool,
         names: NameMap,
         out: Path,
@@ -180,21 +198,30 @@ class Hf(Dataset):
                     rows = source.read_row_group(group, columns=schema.names).to_pylist()
                     new: list[tuple[str, dict[str, Any]]] = []
                     for number, row in enumerate(rows):
-                        for name, _, slot in slots.get(by_place.get((file, group, number), ""), ()):
+                        for name, slot, lost in slots.get(by_place.get((file, group, number), ""), ()):
                             path = name_below(name, folder)
                             image = {"bytes": spool.get(slot), "path": path}
-                            new.append((name, {**row, **self._clean(row, columns, path, names), columns.image: image}))
+                            mask = self._released_mask(row, columns, path, names, spool.get(lost) if lost else b"")
+                            new.append((name, {**row, **mask, columns.image: image}))
                     if not names.keep:
                         new.sort(key=lambda pair: pair[0])
                     if new:
                         writer.write_table(pa.Table.from_pylist([row for _, row in new], schema=schema))
 
-    def _clean(self, row: Mapping[str, Any], columns: Columns, path: str, names: NameMap) -> dict[str, Any]:
-        """The mask of a row without metadata and under its new name."""
-        if names.keep or columns.mask is None or not (row[columns.mask] or {}).get("bytes"):
+    def _released_mask(
+        self, row: Mapping[str, Any], columns: Columns, path: str, names: NameMap, unlabelled: bytes
+    ) -> dict[str, Any]:
+        """The mask of a row where it is changed: without metadata and under its new name, with what was lost as ignore.
+
+        Empty where it stays as it is.
+        """
+        if columns.mask is None or not (row[columns.mask] or {}).get("bytes") or (names.keep and not unlabelled):
             return {}
         data = encode_label(row[columns.mask]["bytes"], 1, path)
-        return {columns.mask: {"bytes": data, "path": PurePosixPath(path).with_suffix(".png").as_posix()}}
+        if unlabelled:
+            data = unlabel(data, unlabelled, self._scan.index.classes, path)
+        new = PurePosixPath(path).with_suffix(".png").as_posix()
+        return {columns.mask: {"bytes": data, "path": row[columns.mask].get("path") if names.keep else new}}
 
     @cached_property
     def _group(self) -> Callable[[str, int], pa.Table]:

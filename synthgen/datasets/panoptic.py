@@ -4,8 +4,8 @@
 `train2017/` or `images/…`. The id of a segment is R + 256 G + 65536 B of its colour, 0 is unlabelled. A folder that
 also has COCO objects is read as `coco` unless this format is named.
 
-Kept names and no rejected image give the JSON byte for byte; under new names it is written anew: ids, boxes and areas
-from the PNGs, categories, nothing else.
+Kept names, no rejected image and no lost label give the JSON byte for byte; under new names it is written anew: ids,
+boxes and areas from the PNGs, categories, nothing else.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from synthgen.datasets._objects import Size, mask_box
 from synthgen.datasets._orientation import label_orientation
 from synthgen.datasets._panoptic_write import encode_ids, segment_info, write_panoptic
 from synthgen.datasets._records import Held, Record, Written
+from synthgen.datasets._unlabelled import white_pixels
 from synthgen.datasets.base import Dataset, NameMap, ReleasedImage
 from synthgen.images import decode, decode_label, read_bytes, read_header, sha256, turn
 from synthgen.types import BadSample, ClassInfo, ConfigError, Finding, Instance, Item, Labels, Sample, SourceIndex
@@ -101,10 +102,14 @@ class Panoptic(Dataset):
         """As `Dataset`, without decoding the image."""
         return self._labels(item, *read_header(item.image, self.path))
 
+    def unlabels(self) -> bool:
+        """As `Dataset`: segment 0 is no segment."""
+        return True
+
     def write_release(self, released: Iterable[ReleasedImage], names: NameMap, out: Path) -> Mapping[str, int]:
         """As `Dataset`; `labels` are PNGs. A JSON file of which no image was released is not written."""
         rows: dict[str, list[tuple[str, str, Size, ReleasedImage]]] = defaultdict(list)
-        turned: set[str] = set()
+        changed: set[str] = set()
         for one in released:
             entry = self._scan.entries[one.item.id]
             if entry.png is None:
@@ -112,15 +117,18 @@ class Panoptic(Dataset):
             write_new(out, one.name, one.data)
             orientation, stored = read_header(one.item.image, self.path)
             png = names.other(entry.png, one.item, one.variant)
-            if names.keep and orientation == 1:
+            if names.keep and orientation == 1 and not one.unlabelled:
                 write_new(out, png, read_bytes(self.path / entry.png, self.path))
             else:
-                write_new(out, png, encode_ids(self._ids(entry.png, orientation, stored)))
-            if orientation != 1:
-                turned.add(entry.table)
+                ids = self._ids(entry.png, orientation, stored)
+                if one.unlabelled:
+                    ids[white_pixels(one.unlabelled, ids.shape, entry.png)] = 0
+                write_new(out, png, encode_ids(ids))
+            if orientation != 1 or one.unlabelled:
+                changed.add(entry.table)
             rows[entry.table].append((one.name, png, stored[::-1] if orientation >= 5 else stored, one))
         for path, table in self._scan.tables.items():
-            if names.keep and len(rows[path]) == len(table["images"]) and path not in turned:
+            if names.keep and len(rows[path]) == len(table["images"]) and path not in changed:
                 write_new(out, path, read_table(self.path / path, self.path, MAX_JSON_BYTES))
             elif rows[path]:
                 content = self._table(table, rows[path], out, names.keep)
@@ -148,9 +156,11 @@ class Panoptic(Dataset):
             else:
                 images.append({"id": len(images) + 1, "file_name": name_below(name, entry.folder), **frame})
             ids = _decode_ids(read_bytes(out / png, out), png)
+            there = set(np.unique(ids).tolist())
             segments = [
                 segment_info(ids, row["id"], row if keep else {key: row[key] for key in _SEGMENT_KEYS if key in row})
                 for row in entry.annotation["segments_info"]
+                if row["id"] in there
             ]
             below = name_below(png, _png_folder(entry.png, entry.annotation["file_name"]))
             new = {"image_id": images[-1]["id"], "file_name": below, "segments_info": segments}

@@ -11,7 +11,7 @@ of people (heads, hands), stay behind.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -34,15 +34,18 @@ from synthgen.datasets._files import (
 from synthgen.datasets._objects import Size, mask_box, paint_objects
 from synthgen.datasets._orientation import label_orientation
 from synthgen.datasets._records import Held, Record, Written
+from synthgen.datasets._unlabelled import unlabel, white_pixels
 from synthgen.datasets._voc_masks import (
     STANDARD,
     VOID,
     class_mask,
+    object_indices,
     object_numbers,
     outline_objects,
     parse_labelmap,
     table_of,
 )
+from synthgen.datasets._voc_unlabel import lost_objects, without_objects
 from synthgen.datasets._voc_write import CLASS_MASKS, IMAGES, LABELMAP, OBJECT_MASKS, XML, write_voc
 from synthgen.datasets._voc_xml import (
     MAX_XML_BYTES,
@@ -126,6 +129,21 @@ class Voc(Dataset):
         """As `Dataset`, without decoding the image."""
         return self._labels(item, *read_header(item.image, self.path))
 
+    def unlabels(self) -> bool:
+        """As `Dataset`: where there are label images, and an object image beside every one that has an XML.
+
+        Without it nothing says which box of the XML belongs to pixels that were lost.
+        """
+        return self._unlabels
+
+    @cached_property
+    def _unlabels(self) -> bool:
+        files = self._scan.files
+        kinds = (CLASS_MASKS, OBJECT_MASKS)
+        stems = {_stem(path, kind) for kind in kinds for path in files if path.startswith(f"{kind}/")}
+        told = [stem for stem in stems if f"{XML}/{stem}.xml" in files]
+        return bool(stems) and all(f"{OBJECT_MASKS}/{stem}.png" in files for stem in told)
+
     def write_release(self, released: Iterable[ReleasedImage], names: NameMap, out: Path) -> Mapping[str, int]:
         """As `Dataset`; label files turn where EXIF turned their image; `labels` are XML and PNG files."""
         stems: dict[str, list[str]] = defaultdict(list)
@@ -140,6 +158,8 @@ class Voc(Dataset):
                 path = f"{folder}/{stem}{suffix}"
                 if path in self._scan.files:
                     data = self._release_label(path, one, orientation, stored, names.keep)
+                    if one.unlabelled:
+                        data = self._unlabel(data, path, one, orientation, stored)
                     write_new(out, names.other(path, one.item, one.variant), data)
                     labels += 1
         for path, lines in self._scan.lists.items():
@@ -166,12 +186,20 @@ class Voc(Dataset):
             height, width = decode_label(data, path).shape[:2]
             return encode_label(data, label_orientation((width, height), orientation, stored, path), path)
         parsed = parse_voc(data, path)
-        boxes, shown = _boxes(parsed, orientation, stored, one.item.id)
-        pairs = [
-            (found.name, Instance(0, box, attributes=found.attributes))
-            for found, box in zip(parsed.objects, boxes, strict=True)
-        ]
-        return format_voc(PurePosixPath(one.name).name, shown, pairs, parsed.segmented)
+        return _released_xml(parsed, one, orientation, stored)
+
+    def _unlabel(self, data: bytes, path: str, one: ReleasedImage, orientation: int, stored: Size) -> bytes:
+        """A released label file without what the output lost: void in images, and lost objects leave the XML."""
+        if path.startswith(f"{CLASS_MASKS}/"):
+            return unlabel(data, one.unlabelled, self._scan.index.classes, path)
+        instances = self._labels(one.item, orientation, stored).instances
+        where = white_pixels(one.unlabelled, (stored if orientation >= 5 else stored[::-1]), path)
+        lost = lost_objects(instances, where)
+        if path.endswith(".xml"):
+            parsed = parse_voc(read_bytes(self.path / path, self.path, MAX_XML_BYTES), path)
+            return _released_xml(parsed, one, orientation, stored, lost) if lost else data
+        indices = object_indices(self._label_image(path, orientation, stored))
+        return without_objects(indices, instances, lost, where)
 
     def _labels(self, item: Item, orientation: int, stored: Size) -> Labels:
         scan, classes = self._scan, self._scan.index.classes
@@ -312,6 +340,19 @@ def _boxes(parsed: VocFile, orientation: int, stored: Size, origin: str) -> tupl
         corners = [turn_points(np.array([[b.x0, b.y0], [b.x1, b.y1]]), orientation, stored) for b in boxes]
         boxes = [Box(*points.min(axis=0).tolist(), *points.max(axis=0).tolist()) for points in corners]
     return boxes, shown
+
+
+def _released_xml(
+    parsed: VocFile, one: ReleasedImage, orientation: int, stored: Size, without: Collection[int] = ()
+) -> bytes:
+    """The XML of an output, without the objects at some places."""
+    boxes, shown = _boxes(parsed, orientation, stored, one.item.id)
+    pairs = [
+        (found.name, Instance(0, box, attributes=found.attributes))
+        for place, (found, box) in enumerate(zip(parsed.objects, boxes, strict=True))
+        if place not in without
+    ]
+    return format_voc(PurePosixPath(one.name).name, shown, pairs, parsed.segmented)
 
 
 def _instances(

@@ -44,9 +44,10 @@ from synthgen.datasets._sample_json import parse_labels, plain_values, released_
 from synthgen.datasets._spool import Slot, Spool
 from synthgen.datasets._tar_files import Member, list_members, read_member
 from synthgen.datasets._tar_write import CLASSES, MASKS, add_file, write_shards
+from synthgen.datasets._unlabelled import unlabel
 from synthgen.datasets.base import Dataset, NameMap, ReleasedImage
 from synthgen.images import SUFFIXES, decode, decode_label, encode_label, sha256
-from synthgen.types import BadSample, ClassInfo, ConfigError, Finding, Item, Labels, Sample, SourceIndex
+from synthgen.types import BadSample, ClassInfo, ConfigError, Finding, Item, Labels, Sample, SourceIndex, ignore_class
 
 MAX_JSON_BYTES = 1 << 26
 _KNOWN = frozenset({"cls", "json", *MASKS})
@@ -59,6 +60,15 @@ class _Sample:
     shard: str
     image: Member
     members: Mapping[str, Member]
+
+
+@dataclass(frozen=True)
+class _Output:
+    """An output that waits on disk: its name, its bytes, and where its label does not hold."""
+
+    name: str
+    image: Slot
+    unlabelled: Slot | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,14 +142,27 @@ class WebDataset(Dataset):
         """As `Dataset`; with kept names JSON members stay as they are unless `columns` says otherwise."""
         return frozenset() if keep and self.columns is None else self._scan.held_back
 
+    def unlabels(self) -> bool:
+        """As `Dataset`: where samples have masks and none has objects, and the table has an ignore class."""
+        return self._unlabels
+
+    @cached_property
+    def _unlabels(self) -> bool:
+        samples = self._scan.samples.values()
+        masked = any(extension in MASKS for sample in samples for extension in sample.members)
+        if not masked or ignore_class(self._scan.index.classes) is None:
+            return False
+        return not any("objects" in value for value in self._json_members(samples))
+
     def write_release(self, released: Iterable[ReleasedImage], names: NameMap, out: Path) -> Mapping[str, int]:
         """As `Dataset`; `labels` are members beside images."""
         images = labels = 0
         with Spool(out) as spool:
-            slots: dict[str, dict[str, list[tuple[str, Slot]]]] = defaultdict(lambda: defaultdict(list))
+            slots: dict[str, dict[str, list[_Output]]] = defaultdict(lambda: defaultdict(list))
             for one in released:
                 shard = self._scan.samples[one.item.id].shard
-                slots[shard][one.item.id].append((one.name, spool.put(one.data)))
+                lost = spool.put(one.unlabelled) if one.unlabelled else None
+                slots[shard][one.item.id].append(_Output(one.name, spool.put(one.data), lost))
                 images += 1
             for shard, ids in slots.items():
                 target = out / shard
@@ -156,12 +179,10 @@ class WebDataset(Dataset):
         """As `Dataset`."""
         return write_shards(records, classes, out)
 
-    def _keep_shard(
-        self, tar: tarfile.TarFile, shard: str, ids: Mapping[str, Sequence[tuple[str, Slot]]], spool: Spool
-    ) -> int:
+    def _keep_shard(self, tar: tarfile.TarFile, shard: str, ids: Mapping[str, Sequence[_Output]], spool: Spool) -> int:
         """All members of the samples that are left, in their order, with their headers."""
-        new = {self._scan.samples[item_id].image.info.name: pairs[0][1] for item_id, pairs in ids.items()}
-        left = {self._scan.samples[item_id].image.key for item_id in ids}
+        new = {self._scan.samples[item_id].image.info.name: outputs[0].image for item_id, outputs in ids.items()}
+        left = {self._scan.samples[item_id].image.key: outputs[0] for item_id, outputs in ids.items()}
         count = 0
         for member in self._scan.members[shard]:
             if member.key in left:
@@ -169,6 +190,9 @@ class WebDataset(Dataset):
                 data = read_member(self.path, shard, member) if slot is None else spool.get(slot)
                 if member.extension == "json" and self.columns is not None:
                     data = _released(data, member.info.name, self.held_back(keep=True))
+                lost = left[member.key].unlabelled
+                if member.extension in MASKS and lost is not None:
+                    data = self._unlabel(data, spool.get(lost), member.info.name)
                 info = copy.copy(member.info)
                 info.size = len(data)
                 info.pax_headers = {key: value for key, value in info.pax_headers.items() if key != "size"}
@@ -177,25 +201,31 @@ class WebDataset(Dataset):
         return count
 
     def _rename_shard(
-        self, tar: tarfile.TarFile, shard: str, ids: Mapping[str, Sequence[tuple[str, Slot]]], spool: Spool
+        self, tar: tarfile.TarFile, shard: str, ids: Mapping[str, Sequence[_Output]], spool: Spool
     ) -> int:
         """Images and known labels under their new names, in order of these."""
         count = 0
-        for name, item_id, slot in sorted((n, i, s) for i, pairs in ids.items() for n, s in pairs):
+        pairs = [(one, item_id) for item_id, outputs in ids.items() for one in outputs]
+        for one, item_id in sorted(pairs, key=lambda pair: pair[0].name):
             sample = self._scan.samples[item_id]
-            path = name_below(name, _folder(shard))
-            add_file(tar, path, spool.get(slot))
+            path = name_below(one.name, _folder(shard))
+            add_file(tar, path, spool.get(one.image))
             stem = path.rpartition(".")[0]
             for extension, member in sorted(sample.members.items()):
                 if extension in _KNOWN:
                     data = read_member(self.path, shard, member)
                     if extension in MASKS:
                         data = encode_label(data, 1, item_id)
+                        if one.unlabelled is not None:
+                            data = self._unlabel(data, spool.get(one.unlabelled), item_id)
                     elif extension == "json":
                         data = _released(data, item_id, self.held_back(keep=False))
                     add_file(tar, f"{stem}.{extension}", data)
                     count += 1
         return count
+
+    def _unlabel(self, data: bytes, unlabelled: bytes, origin: str) -> bytes:
+        return unlabel(data, unlabelled, self._scan.index.classes, origin)
 
     def _member(self, item: Item, extension: str) -> bytes:
         sample = self._scan.samples[item.id]
@@ -269,12 +299,16 @@ class WebDataset(Dataset):
         return _Scan(SourceIndex(items, classes, (*findings, *name_clashes(samples))), samples, members, held_back)
 
     def _plain_rows(self, samples: Iterable[_Sample]) -> Iterator[dict[str, Any]]:
-        """The plain values of every JSON member; what can't be read is quarantined later."""
+        """The plain values of every JSON member."""
+        return map(plain_values, self._json_members(samples))
+
+    def _json_members(self, samples: Iterable[_Sample]) -> Iterator[dict[str, Any]]:
+        """Every JSON member; what can't be read is quarantined later."""
         for sample in samples:
             if "json" in sample.members:
                 with suppress(BadSample):
                     data = read_member(self.path, sample.shard, sample.members["json"])
-                    yield plain_values(_parse_json(data, sample.image.info.name))
+                    yield _parse_json(data, sample.image.info.name)
 
 
 _IMAGE_ORDER = ("jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff")

