@@ -127,10 +127,13 @@ class RunConfig(BaseModel):
             self._check_stage(stage)
         if self.names == "keep" and self.plan.variants > 1:
             raise ValueError("names: keep needs plan.variants: 1 (several outputs can't share one name); use pseudonym")
-        if not self.generate.paints and (self.plan.variants > 1 or self.plan.targets or self.extract):
+        if self.names == "keep" and self.plan.hardness is not None:
+            raise ValueError("names: keep allows no plan.hardness (outputs can't share one name); use pseudonym")
+        several = self.plan.variants > 1 or self.plan.hardness is not None
+        if not self.generate.paints and (several or self.plan.targets or self.extract):
             raise ValueError(
-                "generate: none paints nothing: plan.variants must be 1, and plan.targets and extract empty (a classic "
-                "method reads pixels, not maps or prompts)"
+                "generate: none paints nothing: plan.variants must be 1, and plan.targets, plan.hardness and extract "
+                "empty (a classic method reads pixels, not maps or prompts)"
             )
         return self
 

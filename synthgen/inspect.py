@@ -46,7 +46,7 @@ def describe(config: Path | None, source: Path | None, assignments: list[str] | 
         raise ConfigError(f"source.path: no folder {resolved_config.source.path}")
     usable = there and not any(record["problem"] for record in weights)
     resolved = resolve(resolved_config) if usable else None
-    count = None if resolved is None else len(resolved.items)
+    count = None if resolved is None else resolved.outputs
     return {
         "config": dump_config(resolved_config),
         "run_id": None if resolved is None else resolved.run_id,
@@ -121,9 +121,10 @@ def _plan_lines(plan: Plan, count: int | None) -> list[str]:
     for target in plan.targets:
         shares = ", ".join(f"{'/'.join(levels)} {share:.1%}" for levels, share in target.shares.items() if share)
         lines.append(f"target {target.name}: {shares} (released within {plan.spec.tolerance:g} total variation)")
-    lines.append(
-        f"variants {plan.spec.variants}" + ("" if count is None else f" → {count * plan.spec.variants} outputs")
-    )
+    variants = f"variants {plan.spec.variants}"
+    if plan.spec.hardness is not None:
+        variants += f" to {plan.spec.hardness.cap}, more of hard masks"
+    lines.append(variants + ("" if count is None else f" → {count} outputs"))
     return lines
 
 
@@ -136,9 +137,8 @@ def _cost(config: RunConfig, count: int | None) -> str:
     batch = config.generate.batch_size
     if count is None:
         return f"{steps} denoising steps an output, in batches of {batch}"
-    outputs = count * config.plan.variants
-    batches = -(-outputs // batch)
-    return f"{outputs} outputs × {steps} steps = {batches} batches or more; at most {tries}"
+    batches = -(-count // batch)
+    return f"{count} outputs × {steps} steps = {batches} batches or more; at most {tries}"
 
 
 def pin_config(path: Path) -> str:

@@ -12,7 +12,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -22,6 +22,7 @@ from typing import Any
 
 from synthgen.config import RunConfig, run_id
 from synthgen.datasets.base import Dataset
+from synthgen.hardness import count_pixels, rank_members
 from synthgen.learned import LearnedStore
 from synthgen.pipeline import Job, process_shard
 from synthgen.plan import Member, Plan
@@ -49,7 +50,7 @@ class Resolved:
     @property
     def outputs(self) -> int:
         """How many outputs the run is to make."""
-        return len(self.items) * self.config.plan.variants
+        return self.plan.first_round
 
 
 @dataclass(frozen=True)
@@ -101,22 +102,27 @@ def resolve(config: RunConfig) -> Resolved:
 
 
 def list_members(config: RunConfig, items: tuple[Item, ...]) -> list[Member]:
-    """The items as the plan's quotas see them; their classes are read only where a target is per class.
+    """The items as the plan sees them; labels are read only where a target is per class, or hardness counts.
 
     Raises:
-        ConfigError: a target per class, and a source without classes.
+        ConfigError: a target per class, and a source without classes; hardness, and a source without outlines.
     """
-    if not any(target.per == "class" for target in config.plan.targets):
+    per_class = any(target.per == "class" for target in config.plan.targets)
+    hardness = config.plan.hardness
+    if not per_class and hardness is None:
         return [Member(item.id) for item in items]
-    members = []
+    members, pixels, classes = [], {}, config.source.index().classes
     for item in items:
-        try:
-            members.append(Member(item.id, config.source.labels_of(item).image_class or ""))
-        except BadSample:
-            members.append(Member(item.id))
-    if not any(member.image_class for member in members):
+        member = Member(item.id)
+        with suppress(BadSample):
+            labels = config.source.labels_of(item)
+            member = Member(item.id, (labels.image_class or "") if per_class else "")
+            if hardness is not None and labels.mask is not None:
+                pixels[item.id] = count_pixels(labels.mask, classes)
+        members.append(member)
+    if per_class and not any(member.image_class for member in members):
         raise ConfigError("plan.targets: per: class needs images with a class (class folders); remove `per`")
-    return members
+    return members if hardness is None else rank_members(members, pixels, classes, hardness, config.plan.variants)
 
 
 def select_items(source: Dataset) -> tuple[SourceIndex, tuple[Item, ...]]:
@@ -240,7 +246,8 @@ def launch(
                 try:
                     run.claim(config, resolved.run_id, resolved.digests | made_with(config.device, rank))
                     run.remove_partials()
-                    run.store.plan(sorted(resolved.items), config.execution.shard_size)
+                    further = {member.sample_id: member.further for member in resolved.plan.members}
+                    run.store.plan(sorted(resolved.items), config.execution.shard_size, further)
                     pending = run.store.pending()
                     if pending:
                         learn_sources(resolved, run, rank)

@@ -172,7 +172,7 @@ class _ShardLoop:
         if not self.extras[sample_id]:
             for kind, control in prepared.controls.maps.items():
                 self.writer.add_control(sample_id, kind, prepared.stage, encode_image(control.image, ".png"))
-            for variant in range(self.job.config.plan.variants):
+            for variant in range(plan.variants_of(sample_id)):
                 self._begin(Task(prepared, plan.recipe(sample_id, variant, 0, objects)))
         return True
 
@@ -262,6 +262,8 @@ def finish(job: Job, task: Task, image: Image) -> Outcome:
     if retry is not None:
         return Outcome(retry=retry)
     scores += [Score(f"measured:{name}", value, None) for name, value in measure(output).items()]
+    if (hardness := job.plan.hardness_of(sample.item.id)) is not None:
+        scores.append(Score("plan:hardness", hardness, None))
     beyond = [scores[place] for place in failed if not scores[place].mendable]
     if beyond:
         return Outcome(_row(task, scores, "", f"check-{beyond[0].check}", beyond[0].message))

@@ -16,6 +16,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from synthgen.factors import OBJECTS, PROMPTS, Range, find_file, load_prompt_file
+from synthgen.hardness import HardnessSpec
 from synthgen.quotas import Quotas, sobol_points
 from synthgen.randomizers.base import Randomizer
 from synthgen.seeds import derive_seed
@@ -43,6 +44,8 @@ class PlanSpec(BaseModel):
     """Rounds of refilling at most; 0 for none."""
     scene: str | None = None
     """A regular expression whose first group is the scene of an image's path; see targets.py for the default."""
+    hardness: HardnessSpec | None = None
+    """Hard masks get more variants, up to a cap; targets hold over all outputs as before."""
 
     @field_validator("scene")
     @classmethod
@@ -85,11 +88,25 @@ class Plan:
         self.targets = parse_targets(spec.targets, self.file.discrete, spec.fix)
         self.quotas: Quotas | None = None
         self._cells: dict[tuple[str, int], int] = {}
-        self._place = {member.sample_id: place for place, member in enumerate(self.members)}
+        self._member = {member.sample_id: member for member in self.members}
+        counts = [spec.variants + member.further for member in self.members]
+        self.first_round = sum(counts)
+        """How many outputs are planned before any refilling."""
+        self._place = dict(zip(self._member, np.cumsum([0, *counts]).tolist(), strict=False))
         if self.targets and self.members:
             self.quotas = make_quotas(self.targets, self.file.discrete, self.members, spec.variants)
             self._cells = deal_first_round(self.quotas, self.members, spec.variants, run_seed, spec.scene)
-        self._points = self._sobol(len(self.members) * spec.variants)
+        self._points = self._sobol(self.first_round)
+
+    def variants_of(self, sample_id: str) -> int:
+        """How many outputs of a sample are planned before any refilling."""
+        member = self._member.get(sample_id)
+        return self.spec.variants + (member.further if member else 0)
+
+    def hardness_of(self, sample_id: str) -> float | None:
+        """How hard its label is; None where that is not asked."""
+        member = self._member.get(sample_id)
+        return member.hardness if member else None
 
     def _check_fix(self, path: Path, factor: str, level: str | float) -> None:
         if factor not in self.file.factors:
@@ -175,7 +192,7 @@ class Plan:
         if free and extra is not None:
             return [float(place) for place in self._sobol(1, extra.point)[0]]
         if free and sample_id in self._place:
-            return [float(p) for p in self._points[self._place[sample_id] * self.spec.variants + variant]]
+            return [float(p) for p in self._points[self._place[sample_id] + variant]]
         return [self._draw(name, sample_id, variant) for name in free]
 
     def _draw(self, factor: str, sample_id: str, variant: int) -> float:

@@ -47,8 +47,11 @@ def count_rows(plan: Plan, planned: Quotas, rows: Sequence[Row]) -> Tally:
     """Count the ledger by cell; a sample that could not even be read is in no cell."""
     made = [row for row in rows if row.attempts > 0]
     good = {row.sample_id for row in made}
-    usable = Counter(member.image_class for member in plan.members if member.sample_id in good)
-    sizes = {name: usable[name] * plan.spec.variants for name in planned.classes}
+    usable: Counter[str] = Counter()
+    for member in plan.members:
+        if member.sample_id in good:
+            usable[member.image_class] += plan.variants_of(member.sample_id)
+    sizes = {name: usable[name] for name in planned.classes}
     quotas = planned.resized(sizes) if good else planned
     row_of = {name: place for place, name in enumerate(quotas.classes)}
     class_of = {member.sample_id: row_of[member.image_class] for member in plan.members}
@@ -141,13 +144,13 @@ def _donors(plan: Plan, quotas: Quotas, rows: Sequence[Row], tally: Tally, numbe
 def _to_extras(
     plan: Plan, quotas: Quotas, asked: Counts, donors: Sequence[Sequence[str]], rows: Sequence[Row], before: int
 ) -> list[Extra]:
-    following: dict[str, int] = defaultdict(lambda: plan.spec.variants)
+    following = {member.sample_id: plan.variants_of(member.sample_id) for member in plan.members}
     for row in rows:
         following[row.sample_id] = max(following[row.sample_id], row.variant + 1)
     classes = [place for place, count in enumerate(asked.sum(axis=1).tolist()) for _ in range(count)]
     turn: Counter[int] = Counter()
     extras: list[Extra] = []
-    point = len(plan.members) * plan.spec.variants + before
+    point = plan.first_round + before
     for place, cell in zip(classes, quotas.deal(asked, classes), strict=True):
         sample_id = donors[place][turn[place] % len(donors[place])]
         turn[place] += 1

@@ -128,8 +128,9 @@ class RunDir:
         path = self.private / "run.json"
         before = json.loads(path.read_text()) if path.exists() else None
         if before is None or not any(self.store.ledgers.glob("*.parquet")):
-            for cut in [self.private / "shards.json", *self.private.glob("round-*.json")]:
-                cut.unlink(missing_ok=True)
+            for cut in ("shards.json", "further.json", "round-*.json"):
+                for stale in self.private.glob(cut):
+                    stale.unlink()
             write_atomic(path, json.dumps(record, indent=1, sort_keys=True).encode())
             write_atomic(self.config_file, dump_config(config).encode())
             return

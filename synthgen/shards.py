@@ -38,16 +38,18 @@ ROWS_PER_GROUP = 16
 class Shard:
     """A unit of work: some sample ids, under a name made of its place and its content.
 
-    `extras` are the outputs to make of them in a round of refilling; without any, all variants of each.
+    `extras` are the outputs to make of them in a round of refilling; without any, all variants of each. `further` are
+    those outputs of all ids together that the plan adds to the config's number of variants.
     """
 
     name: str
     ids: tuple[str, ...]
     extras: tuple[Extra, ...] = ()
+    further: int = 0
 
     def count(self, variants: int) -> int:
         """How many outputs it makes; `variants` is the config's number for a sample."""
-        return len(self.extras) or len(self.ids) * variants
+        return len(self.extras) or len(self.ids) * variants + self.further
 
 
 @dataclass(frozen=True)
@@ -122,11 +124,17 @@ class ShardStore:
         self.controls = private / "controls"
         self.ledgers = private / "ledger"
 
-    def plan(self, ids: Sequence[str], size: int) -> list[Shard]:
-        """The cut of this run: the stored one if there is one, else a new one, stored."""
+    def plan(self, ids: Sequence[str], size: int, further: Mapping[str, int] | None = None) -> list[Shard]:
+        """The cut of this run: the stored one if there is one, else a new one, stored.
+
+        `further` says of which samples more outputs are planned than the config's number of variants.
+        """
         path = self.private / "shards.json"
         if not path.exists():
             shards = cut_shards(ids, size)
+            more = {sample_id: count for sample_id, count in sorted((further or {}).items()) if count}
+            if more:
+                write_atomic(self.private / "further.json", json.dumps(more, indent=0).encode())
             write_atomic(path, json.dumps({shard.name: shard.ids for shard in shards}, indent=0).encode())
         return self.shards()
 
@@ -139,7 +147,12 @@ class ShardStore:
         path = self.private / "shards.json"
         if not path.exists():
             raise ConfigError(f"{self.private.parent}: no run here (there is no private/shards.json)")
-        first = [Shard(name, tuple(ids)) for name, ids in json.loads(path.read_text()).items()]
+        more_of = self.private / "further.json"
+        further = json.loads(more_of.read_text()) if more_of.exists() else {}
+        first = [
+            Shard(name, tuple(ids), further=sum(further.get(sample_id, 0) for sample_id in ids))
+            for name, ids in json.loads(path.read_text()).items()
+        ]
         return [*first, *(shard for shards in self.rounds() for shard in shards)]
 
     def rounds(self) -> list[list[Shard]]:

@@ -53,10 +53,15 @@ class TargetSpec(BaseModel):
 
 @dataclass(frozen=True)
 class Member:
-    """One source image as the quotas see it; `image_class` is "" where no target is per class."""
+    """One source image as the plan sees it; `image_class` is "" where no target is per class.
+
+    `further` outputs are made of it beyond `plan.variants`, since its label is `hardness` hard (None: not measured).
+    """
 
     sample_id: str
     image_class: str = ""
+    further: int = 0
+    hardness: float | None = None
 
 
 def scene_of(sample_id: str, pattern: str | None = None) -> str:
@@ -120,8 +125,10 @@ def make_quotas(
         ConfigError: targets that contradict each other, or too many combinations.
     """
     named = list(dict.fromkeys(factor for target in targets for factor in target.factors))
-    sizes = Counter(member.image_class for member in members)
-    class_sizes = {name: sizes[name] * variants for name in sorted(sizes)}
+    sizes: Counter[str] = Counter()
+    for member in members:
+        sizes[member.image_class] += variants + member.further
+    class_sizes = {name: sizes[name] for name in sorted(sizes)}
     try:
         return Quotas(targets, {name: list(discrete[name]) for name in named}, class_sizes)
     except InfeasibleError as error:
@@ -146,7 +153,7 @@ def deal_first_round(
     outputs = []
     for member in members:
         scene = scenes[member.sample_id]
-        for variant in range(variants):
+        for variant in range(variants + member.further):
             seed = derive_seed(run_seed, member.sample_id, variant, 0, "quota")
             outputs.append((drawn[scene], scene, seed, member.sample_id, variant, row[member.image_class]))
     outputs.sort()
