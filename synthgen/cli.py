@@ -304,6 +304,33 @@ def benchmark(
 
 
 @app.command()
+def utility(
+    config: Annotated[Path, typer.Argument(help="Arms, models, margin; see configs/utility.yaml.")],
+    out: Annotated[Path, typer.Option(help="Where trainings and tables go; the same command goes on.")],
+    source: SourceOption = None,
+    assignments: SetOption = None,
+    quick: Annotated[bool, typer.Option("--quick", help="The effort under quick: a first look, no verdict.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell what training on a release is worth: exit status 0 pass, 1 fail, 3 too little to tell."""
+    from synthgen.utility import report as reporting
+    from synthgen.utility.run import measure_utility
+    from synthgen.utility.spec import load_utility_spec
+
+    spec = load_utility_spec(config, source, assignments or [])
+    spec = spec.quickened() if quick else spec
+    with console.Progress(quiet=as_json) as bar:
+        measured = measure_utility(spec, out, console.note, bar.start, bar.advance)
+    if measured is None:
+        return
+    found, study = measured
+    reporting.write_utility(found, study, spec, out, quick)
+    record = reporting.utility_record(found, spec, quick)
+    console.say(json.dumps(record, ensure_ascii=False) if as_json else reporting.format_utility(found, spec))
+    raise typer.Exit(reporting.STATUS[found.verdict])
+
+
+@app.command()
 def train(
     config: Annotated[Path, typer.Argument(help="A training's YAML; see configs/train.")],
     assignments: SetOption = None,

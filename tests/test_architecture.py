@@ -33,6 +33,8 @@ ARROWS: dict[str, set[str]] = {
     "palettes": {"types"},
     "names": {"types"},
     "pinned": {"types"},
+    "lite0": {"types"},
+    "lite0.network": {"lite0"},
     "learned": {"types", "shards", "checks.base", "datasets.base"},
     "shards": {"types", "redaction"},
     "quotas": set(),

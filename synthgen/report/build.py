@@ -33,7 +33,7 @@ from synthgen.report.sections.factors import factors_section
 from synthgen.report.sections.labels import labels_section
 from synthgen.report.sections.outcome import outcome_section
 from synthgen.report.sections.privacy import privacy_section
-from synthgen.report.sections.unmeasured import utility_section
+from synthgen.report.sections.utility import utility_section
 from synthgen.report.verdict import judge_sections
 from synthgen.rundir import RunDir, open_run
 from synthgen.shards import write_atomic
@@ -234,11 +234,11 @@ def _report(
 def _sections(
     facts: Facts, edition: Edition, comparison: Mapping[str, Any] | None, factors: FactorReport
 ) -> tuple[Section, ...]:
-    audit, bias = (_read_result(facts.run, edition, name) for name in ("audit", "bias"))
+    audit, bias, utility = (_read_result(facts.run, edition, name) for name in ("audit", "bias", "utility"))
     return (
         _told(privacy_section, audit, "synthgen audit RUN"),
         labels_section(facts.rows),
-        utility_section(),
+        _told(utility_section, utility, "synthgen utility CONFIG"),
         _told(distribution_section, comparison, "synthgen report RUN"),
         _told(bias_section, bias, "synthgen bias RUN"),
         factors_section(factors, facts.plan.targets, facts.config.plan.tolerance),

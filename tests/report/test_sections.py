@@ -19,7 +19,7 @@ from synthgen.report.sections.factors import factors_section
 from synthgen.report.sections.labels import labels_section
 from synthgen.report.sections.outcome import outcome_section
 from synthgen.report.sections.privacy import privacy_section
-from synthgen.report.sections.unmeasured import utility_section
+from synthgen.report.sections.utility import utility_section
 from synthgen.report.verdict import judge_sections
 from synthgen.types import Row
 from tests.report.records import audit, bias_report
@@ -73,7 +73,7 @@ def comparison(*measurements: dict[str, Any], verdict: str = "pass") -> dict[str
         bias_section(None, "synthgen bias RUN"),
         distribution_section(None, "synthgen report RUN"),
         labels_section(()),
-        utility_section(),
+        utility_section(None, "synthgen utility CONFIG"),
     ],
     ids=lambda section: section.id,
 )

@@ -1,0 +1,74 @@
+"""Intervals over scenes and seeds at once: what another test set and other trainings might have shown.
+
+Each replicate draws the test's scenes with replacement, the same for every arm and model, and the seeds with
+replacement, the same for both sides of a difference: so differences are paired in both. Of few seeds a plain bootstrap
+understates the spread by (S − 1) / S; the part that comes from seeds is widened by √(S / (S − 1)).
+
+Source: Davison & Hinkley 1997, Bootstrap Methods and their Application, 3.8 (nested data; the factor); percentiles.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Replicates = NDArray[np.float64]
+"""(replicates + 1,): the value on the data as they are, then on each draw."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value with the bounds of its interval; None where it does not exist."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class Draws:
+    """What each replicate drew.
+
+    Attributes:
+        weights: (replicates + 1, pictures), how often each picture stands in it; row 0 has each once.
+        seeds: (replicates, S), which seeds.
+    """
+
+    weights: NDArray[np.float64]
+    seeds: NDArray[np.int64]
+
+    def of_pictures(self, places: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The weights of some of the pictures."""
+        return self.weights[:, places]
+
+
+def draw(units: NDArray[np.int64], seeds: int, replicates: int, seed: int) -> Draws:
+    """Draw scenes (`units`, the number of each picture's scene) and seeds."""
+    rng = np.random.default_rng(seed)
+    _, inverse = np.unique(units, return_inverse=True)
+    count = int(inverse.max(initial=-1)) + 1
+    drawn = rng.multinomial(count, np.full(count, 1 / count), size=replicates)
+    weights = np.concatenate([np.ones((1, len(units))), drawn[:, inverse].astype(np.float64)])
+    return Draws(weights, rng.integers(0, seeds, (replicates, seeds)))
+
+
+def over_seeds(values: NDArray[np.float64], draws: Draws) -> Replicates:
+    """From (replicates + 1, S), a value for each seed, to replicates of their mean."""
+    seeds = values.shape[1]
+    mean = values.mean(1)
+    if seeds == 1:
+        return mean
+    picked = np.take_along_axis(values[1:], draws.seeds, axis=1).mean(1)
+    return np.concatenate([mean[:1], mean[1:] + np.sqrt(seeds / (seeds - 1)) * (picked - mean[1:])])
+
+
+def interval(replicates: Replicates, confidence: float) -> Interval:
+    """The value and the percentiles of its replicates; draws in which it does not exist are left out."""
+    value = float(replicates[0])
+    told = replicates[1:][np.isfinite(replicates[1:])]
+    if not np.isfinite(value) or not len(told):
+        return Interval(None, None, None)
+    low, high = np.quantile(told, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Interval(value, float(low), float(high))
