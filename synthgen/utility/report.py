@@ -67,7 +67,9 @@ def write_utility(found: Utility, study: Study, spec: UtilitySpec, root: Path, q
     for name, arm in study.arms.items():
         if arm.run is not None and arm.test is not None:
             own = record | {"arm": name}
-            _write_json(own, arm.run.report / "utility.json")
+            # The digest of the spec would confirm a guessed source, whose path it hashes.
+            rules = {key: value for key, value in record["rules"].items() if key != "spec"}
+            _write_json(own | {"rules": rules}, arm.run.report / "utility.json")
             _write_json(own | {"run": {"run_id": arm.run.run_id()}}, arm.run.private / "utility.json")
 
 

@@ -1,4 +1,4 @@
-"""A set that a small network learns in seconds, runs of it by a classic method, and deliberate damage to their labels."""
+"""A set that a small network learns in seconds, runs of it by a classic method, and damage to their labels."""
 
 from __future__ import annotations
 
@@ -72,15 +72,15 @@ def damaged(run: Path, out: Path) -> Path:
     return out
 
 
-def spec_value(source: Path, /, **changes: Any) -> dict[str, Any]:
+def spec_value(source_folder: Path, **changes: Any) -> dict[str, Any]:
     value: dict[str, Any] = {
-        "source": {"path": str(source), "format": "masks"},
+        "source": {"path": str(source_folder), "format": "masks"},
         "models": [
-            {"name": "unet", "kind": "convnet", "task": "segmentation", "width": 8, "depth": 2, "learning_rate": 0.01},
-            {"name": "classes", "kind": "convnet", "task": "classes", "width": 8, "depth": 2, "learning_rate": 0.01},
+            {"name": "unet", "kind": "convnet", "task": "segmentation", "width": 8, "depth": 1, "learning_rate": 0.02},
+            {"name": "classes", "kind": "convnet", "task": "classes", "width": 8, "depth": 1, "learning_rate": 0.02},
         ],
-        "size": list(SIZE),
-        "steps": 80,
+        "size": [32, 24],
+        "steps": 60,
         "variants": 1,
         "bootstraps": 200,
         "margin": 0.1,
@@ -89,5 +89,5 @@ def spec_value(source: Path, /, **changes: Any) -> dict[str, Any]:
     return value | changes
 
 
-def spec(source: Path, /, **changes: Any) -> UtilitySpec:
-    return UtilitySpec.model_validate(spec_value(source, **changes))
+def spec(source_folder: Path, **changes: Any) -> UtilitySpec:
+    return UtilitySpec.model_validate(spec_value(source_folder, **changes))

@@ -30,7 +30,7 @@ def utility_section(record: Mapping[str, Any] | None, command: str) -> Section:
     arm = record["arm"]
     own = next(one for one in record["arms"] if one["arm"] == arm)
     tables = [_scores(record)]
-    tables += [_classes(record, model, arm) for model in record["models"]]
+    tables += [_classes(record, place, model, arm) for place, model in enumerate(record["models"])]
     if record["mixtures"]:
         tables.append(_mixtures(record["mixtures"]))
     if record["cross"]:
@@ -91,7 +91,7 @@ def _scores(record: Mapping[str, Any]) -> Table:
     )
 
 
-def _classes(record: Mapping[str, Any], model: str, arm: str) -> Table:
+def _classes(record: Mapping[str, Any], place: int, model: str, arm: str) -> Table:
     sides = {one["arm"]: one for one in record["outcomes"] if one["model"] == model and one["arm"] in (REAL, arm)}
     lines = []
     for real, own in zip(sides[REAL]["classes"], sides[arm]["classes"], strict=True):
@@ -100,7 +100,7 @@ def _classes(record: Mapping[str, Any], model: str, arm: str) -> Table:
     columns = (Column(REAL), Column(arm), Column("difference"), Column("95 % from"), Column("95 % to"))
     plot = Plot("bars", "score on real pictures", bars=(0, 1))
     return Table(
-        f"utility-classes-{model}", f"By class: {model}", "class", columns, tuple(lines), plot=plot, folded=True
+        f"utility-classes-{place}", f"By class: {model}", "class", columns, tuple(lines), plot=plot, folded=True
     )
 
 
