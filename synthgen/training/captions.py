@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthgen.palettes import Palette
-from synthgen.training.photometric import DAY
+from synthgen.training.photometric import DAY, VARIANTS
 from synthgen.types import ClassIds, Image
 
 COLOURS = {
@@ -98,6 +98,12 @@ def caption_people(image: Image, ids: ClassIds, palette: Palette, variant: str =
     if variant != DAY:
         parts.append(variant)
     return " , ".join(parts)
+
+
+def shorten_caption(caption: str) -> str:
+    """The scene and the light that has a name of its own, as a short prompt says them: `a street scene , night`."""
+    scene, *rest = caption.split(" , ")
+    return " , ".join([scene, *(part for part in rest if part in (DAY, *VARIANTS))])
 
 
 def _sky_word(colour: str) -> str:

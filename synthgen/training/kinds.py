@@ -131,12 +131,42 @@ class Phase(Spec):
     views: tuple[View, ...] = Field(min_length=1)
 
 
+class Reward(Spec):
+    """A segmenter reads what the sampler makes, and what it misreads is a loss; see reward.py."""
+
+    segmenter: str = "starter/segmenter"
+    """Weights reference of a SegFormer over the training's palette. It must not be the model that judges the result."""
+    weight: float = Field(default=0.1, gt=0)
+    """Of the reward's loss beside the diffusion loss."""
+    steps: int = Field(default=5, ge=1)
+    """Denoising steps of the sampler whose states are learnt from."""
+    learn: int = Field(default=2, ge=1)
+    """In how many of these steps, drawn at random, the prediction is decoded, read and learnt from."""
+    samples: int = Field(default=2, ge=1)
+    """Samples of a batch that are sampled; the decoder makes them dear."""
+    zoom: float = Field(default=0.6, gt=0, le=1)
+    """The segmenter sees a window of this share of the sides at least, enlarged: no texture fits all scales."""
+    class_weights: dict[str, float] = Field(default_factory=dict)
+    """Weights of the cross-entropy; 1 for all others."""
+
+    @model_validator(mode="after")
+    def _steps(self) -> Reward:
+        if self.learn > self.steps:
+            raise ValueError(f"learn ({self.learn}) can't be more than steps ({self.steps})")
+        return self
+
+
 class StarterSpec(TrainSpec):
-    """Text encoder, UNet and two ControlNets (canny, segmentation) together, from scratch, on cached latents."""
+    """Text encoder, UNet and two ControlNets (canny, segmentation) together, on cached latents."""
 
     kind: Literal["starter"] = "starter"
-    autoencoder: str
-    """A folder with the trained autoencoder (a weights reference)."""
+    autoencoder: str | None = None
+    """A folder with the trained autoencoder (a weights reference), for a start from scratch."""
+    start: str | None = None
+    """A starter to go on from (a folder, or `starter`): its networks, autoencoder and vocabulary; `text` and `unet` are
+    then not looked at."""
+    reward: Reward | None = None
+    """None: the diffusion loss alone."""
     palette: str = "starter"
     text: TextSpec = TextSpec()
     unet: UnetSpec = UnetSpec()
@@ -151,12 +181,20 @@ class StarterSpec(TrainSpec):
     drop_controls: tuple[float, float] = (0.08, 0.06)
     """How often the (canny, segmentation) ControlNet's residuals are taken away."""
     drop_caption: float = Field(default=0.12, ge=0, le=1)
+    shorten_caption: float = Field(default=0.0, ge=0, le=1)
+    """How often a caption says no more than the scene and the light, as short prompts do."""
     merge_parts: float = Field(default=0.25, ge=0, le=1)
     """How often people's parts are painted as `person` (a segmenter of scenes knows no parts)."""
     phases: tuple[Phase, ...] = (Phase(until=1.0, views=(View(cells=12288),)),)
     half: bool = True
     preview: tuple[str, ...] = ()
     """Prompts of the validation pictures."""
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> StarterSpec:
+        if (self.autoencoder is None) == (self.start is None):
+            raise ValueError("exactly one of autoencoder (from scratch) and start (go on) must be given")
+        return self
 
     @model_validator(mode="after")
     def _phases_cover(self) -> StarterSpec:

@@ -10,29 +10,38 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from transformers import CLIPTextConfig, CLIPTextModel
 
 from synthgen.palettes import Palette, load_palette
+from synthgen.training.captions import shorten_caption
 from synthgen.training.initialise import initialise_from_scratch
 from synthgen.training.kinds import StarterSpec, View
 from synthgen.training.loop import Batch, Task, slot_rng
 from synthgen.training.noise import Diffusion, draw_noise, starter_scheduler
 from synthgen.training.pictures import maps_to_tensor
+from synthgen.training.reward import LayoutReward
 from synthgen.training.spec import Pair
-from synthgen.training.starter_data import StarterSource, prepare_source
+from synthgen.training.starter_data import StarterSource, autoencoder_ref, prepare_source
 from synthgen.training.starter_io import preview_starter, write_starter
+from synthgen.training.starter_networks import (
+    StarterNetworks,
+    check_stride,
+    load_autoencoder,
+    load_networks,
+    load_tokenizer,
+    make_networks,
+)
 from synthgen.training.tokenizer import BEGIN, END, PAD, word_tokenizer
 from synthgen.types import ConfigError, Image
-from synthgen.weights import digest_weights, resolve_weights
+from synthgen.weights import digest_weights
 
 INITIAL_MAPS = 16
 """Crops that scale the conditioning embeddings."""
@@ -41,23 +50,35 @@ INITIAL_MAPS = 16
 class StarterLoss(nn.Module):
     """`forward` of {latents (scaled), noise, timesteps, edges, classes (uint8; 1 and 3 channels), tokens, keep}."""
 
-    def __init__(
-        self, spec: StarterSpec, latent_channels: int, cells: int, vocabulary: int, diffusion: Diffusion
-    ) -> None:
+    def __init__(self, networks: StarterNetworks, diffusion: Diffusion) -> None:
         super().__init__()
         self.diffusion = diffusion
-        self.unet = make_unet(spec, latent_channels, cells)
-        self.canny = make_controlnet(spec, latent_channels)
-        self.segmentation = make_controlnet(spec, latent_channels)
-        self.text = make_text_encoder(spec, vocabulary)
+        self.rewards: tuple[tuple[LayoutReward, float], ...] = ()
+        """The reward and its weight, if there is one: in a tuple, since it is frozen and no part of this module."""
+        self.unet, self.text = networks.unet, networks.text
+        self.canny, self.segmentation = networks.canny, networks.segmentation
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """(mean squared error of the prediction, {})."""
-        latents, steps = batch["latents"], batch["timesteps"]
-        noisy = self.diffusion.noisy(latents, batch)
+        """(mean squared error of the prediction + weight × reward's loss, {mse, reward, agreement} with a reward)."""
+        latents = batch["latents"]
         hidden = self.text(batch["tokens"])[0]
+        predicted = self._predict(self.diffusion.noisy(latents, batch), batch["timesteps"], hidden, batch)
+        loss = nn.functional.mse_loss(predicted.float(), self.diffusion.target(latents, batch))
+        parts: dict[str, Tensor] = {}
+        for reward, weight in self.rewards:
+            first = {name: value[: reward.spec.samples] for name, value in batch.items() if name != "learn"}
+            first["keep"] = torch.ones_like(first["keep"])
+            hidden = hidden[: reward.spec.samples]
+            predict = partial(self._predict, hidden=hidden, batch=first)
+            missed, right = reward.loss(predict, first["start"], first["ids"], batch["learn"].tolist())
+            parts = {"mse": loss, "reward": missed, "agreement": right}
+            loss = loss + weight * missed
+        return loss, parts
+
+    def _predict(self, noisy: Tensor, steps: Tensor, hidden: Tensor, batch: Batch) -> Tensor:
+        """What the UNet says of noisy latents at timesteps (batch,) under the text and both ControlNets."""
         down: list[Tensor] = []
-        middle = torch.zeros((), device=latents.device)
+        middle = torch.zeros((), device=noisy.device)
         maps = ((self.canny, batch["edges"]), (self.segmentation, batch["classes"]))
         for place, (controlnet, shown) in enumerate(maps):
             keep = batch["keep"][:, place, None, None, None]
@@ -66,7 +87,7 @@ class StarterLoss(nn.Module):
             kept = [residual * keep for residual in residuals]
             down = [a + b for a, b in zip(down, kept, strict=True)] if down else kept
             middle = middle + last * keep
-        predicted = self.unet(
+        predicted: Tensor = self.unet(
             noisy,
             steps,
             hidden,
@@ -74,7 +95,7 @@ class StarterLoss(nn.Module):
             mid_block_additional_residual=middle,
             return_dict=False,
         )[0]
-        return nn.functional.mse_loss(predicted.float(), self.diffusion.target(latents, batch)), {}
+        return predicted
 
 
 class StarterTask(Task):
@@ -84,25 +105,19 @@ class StarterTask(Task):
 
     def __init__(self, spec: StarterSpec, accelerator: Accelerator) -> None:
         self.spec, self.palette = spec, load_palette(spec.palette)
-        vae = AutoencoderKL.from_pretrained(resolve_weights(spec.autoencoder), use_safetensors=True).eval()
-        vae.to(accelerator.device)
+        vae = load_autoencoder(autoencoder_ref(spec)).to(accelerator.device)
         self.vae = vae
         self.stride = 2 ** (len(vae.config.block_out_channels) - 1)
-        if self.stride != (shrinks := 2 ** (len(spec.unet.conditioning) - 1)):
-            raise ConfigError(
-                f"unet.conditioning: {len(spec.unet.conditioning)} levels shrink a map {shrinks} times, the "
-                f"autoencoder shrinks an image {self.stride} times; both must be the same"
-            )
         self.sources = [prepare_source(spec, source, self.palette, vae) for source in spec.sources]
-        self.scale = latent_scale([source.latents["latents"] for source in self.sources])
-        self.tokenizer = word_tokenizer(spec.text.length, spec.text.words)
-        self.tokens = [self._tokenize(source) for source in self.sources]
-        self.parts = part_lookup(self.palette)
         self.diffusion = Diffusion(starter_scheduler(), accelerator.device)
         torch.manual_seed(spec.seed)
-        channels, *cells = self.sources[0].latents["latents"].shape[1:]
-        self.module = StarterLoss(spec, channels, max(cells), len(self.tokenizer), self.diffusion)
-        self._initialise()
+        networks = self._make_networks() if spec.start is None else self._load_networks(spec.start)
+        self.module = StarterLoss(networks, self.diffusion)
+        self.tokens = [self._tokenize(source) for source in self.sources]
+        self.parts = part_lookup(self.palette)
+        if spec.reward is not None:
+            reward = LayoutReward(spec.reward, self.palette, vae, self.scale, starter_scheduler(), accelerator.device)
+            self.module.rewards = ((reward, spec.reward.weight),)
 
     def slots(self, step: int) -> int:
         """As many samples as make up the view's latent cells."""
@@ -116,14 +131,16 @@ class StarterTask(Task):
         height, width = self._cells(chosen, view)
         rngs = [slot_rng(self.spec.seed, step, slot) for slot in slots]
         rows = [self._sample(chosen, (height, width), rng) for rng in rngs]
+        rewarded = self._reward_inputs(step, rows, rngs)
         latents = torch.from_numpy(np.stack([row["latents"] for row in rows])).float() * self.scale
         return {
             "latents": latents,
             "edges": torch.from_numpy(np.stack([row["edges"] for row in rows]))[:, None],
-            "classes": torch.from_numpy(np.stack([self.palette.paint(row["ids"]) for row in rows])).movedim(3, 1),
+            "classes": torch.from_numpy(np.stack([self.palette.paint(row["painted"]) for row in rows])).movedim(3, 1),
             "tokens": torch.from_numpy(np.stack([row["tokens"] for row in rows])),
             "keep": torch.from_numpy(np.stack([row["keep"] for row in rows])),
             **draw_noise((latents.shape[1], height, width), self.diffusion.timesteps, rngs),
+            **rewarded,
         }
 
     def picture(self) -> Image:
@@ -138,7 +155,12 @@ class StarterTask(Task):
         """Latents, maps and the autoencoder."""
         found = {f"source.{index}.latents": source.latents.digest for index, source in enumerate(self.sources)}
         found |= {f"source.{index}.maps": source.maps.digest for index, source in enumerate(self.sources)}
-        return {**found, "autoencoder": digest_weights(self.spec.autoencoder)}
+        found["autoencoder"] = digest_weights(autoencoder_ref(self.spec))
+        if self.spec.start is not None:
+            found["start"] = digest_weights(self.spec.start)
+        if self.spec.reward is not None:
+            found["reward"] = digest_weights(self.spec.reward.segmenter)
+        return found
 
     def _draw(self, step: int) -> tuple[int, View]:
         rng = np.random.default_rng((self.spec.seed, step))
@@ -171,40 +193,81 @@ class StarterTask(Task):
             edges[source.maps["protected"][crop][part]] = 0
         if rng.random() < spec.drop_edges:
             edges[:] = 0
-        if rng.random() < spec.merge_parts:
-            ids = self.parts[ids]
-        tokens = self.tokens[chosen][row] if rng.random() >= spec.drop_caption else self._pad([BEGIN, END])
+        painted = self.parts[ids] if rng.random() < spec.merge_parts else ids
+        short = int(rng.random() < spec.shorten_caption)
+        tokens = self.tokens[chosen][row, short] if rng.random() >= spec.drop_caption else self._pad([BEGIN, END])
         return {
             "latents": latents[row, :, y : y + cells[0], x : x + cells[1]],
             "edges": edges,
-            "ids": ids,
+            "painted": painted,
+            "shown": np.where(painted == ids, ids, 0),
             "tokens": tokens,
             "keep": (rng.random(2) >= np.array(spec.drop_controls)).astype(np.float32),
         }
 
+    def _reward_inputs(
+        self, step: int, rows: list[dict[str, NDArray[Any]]], rngs: Sequence[np.random.Generator]
+    ) -> Batch:
+        """{start: the sampler's noise, ids: int64, learn: places in its steps}; nothing without a reward.
+
+        Where parts were merged the map says less than a segmenter of parts would, so there nothing is asked of it.
+        """
+        reward = self.spec.reward
+        if reward is None:
+            return {}
+        places = np.random.default_rng((self.spec.seed, step, 1)).choice(reward.steps, reward.learn, replace=False)
+        shape = rows[0]["latents"].shape
+        noise = [rng.standard_normal(shape, dtype=np.float32) for rng in rngs]
+        return {
+            "start": torch.from_numpy(np.stack(noise)),
+            "ids": torch.from_numpy(np.stack([row["shown"] for row in rows]).astype(np.int64)),
+            "learn": torch.from_numpy(np.sort(places)),
+        }
+
     def _tokenize(self, source: StarterSource) -> NDArray[np.int64]:
-        length = self.spec.text.length
+        """(rows, whole or shortened, length)."""
+        whole = [note["caption"] for note in source.latents.notes]
         return np.stack(
             [
-                self._pad(self.tokenizer(note["caption"], truncation=True, max_length=length)["input_ids"])
-                for note in source.latents.notes
+                np.stack([self._pad(self._tokens_of(caption)) for caption in (caption, shorten_caption(caption))])
+                for caption in whole
             ]
         )
 
+    def _tokens_of(self, caption: str) -> Sequence[int]:
+        tokens: list[int] = self.tokenizer(caption, truncation=True)["input_ids"]
+        return tokens
+
     def _pad(self, tokens: Sequence[int]) -> NDArray[np.int64]:
         """To the length to which a pipeline pads, so that training sees what it will be given."""
-        return np.array([*tokens, *[PAD] * (self.spec.text.length - len(tokens))], dtype=np.int64)
+        return np.array([*tokens, *[PAD] * (self.tokenizer.model_max_length - len(tokens))], dtype=np.int64)
 
-    def _initialise(self) -> None:
-        source = self.sources[0]
+    def _make_networks(self) -> StarterNetworks:
+        """From scratch, for the autoencoder's latents and the sources' maps.
+
+        Sets the scale of the latents and the tokenizer.
+        """
+        spec, source = self.spec, self.sources[0]
+        check_stride(spec.unet, self.stride)
+        self.scale = latent_scale([packed.latents["latents"] for packed in self.sources])
+        self.tokenizer = word_tokenizer(spec.text.length, spec.text.words)
+        channels, *cells = source.latents["latents"].shape[1:]
+        networks = make_networks(spec, channels, max(cells), len(self.tokenizer))
         rows = np.linspace(0, len(source.maps) - 1, min(INITIAL_MAPS, len(source.maps))).astype(int)
         edges = [np.repeat(source.maps["edges"][row][..., None], 3, axis=2) for row in rows]
         painted = [self.palette.paint(source.crops["ids"][row]) for row in rows]
         try:
-            initialise_from_scratch(self.module.canny, maps_to_tensor(edges))
-            initialise_from_scratch(self.module.segmentation, maps_to_tensor(painted))
+            initialise_from_scratch(networks.canny, maps_to_tensor(edges))
+            initialise_from_scratch(networks.segmentation, maps_to_tensor(painted))
         except ValueError as error:
             raise ConfigError(f"sources.0: {error}; lower the thresholds of `canny`, or mend the class map") from error
+        return networks
+
+    def _load_networks(self, start: str) -> StarterNetworks:
+        """Those of another starter, with its scale of the latents and its tokenizer."""
+        self.scale = float(self.vae.config.scaling_factor)
+        self.tokenizer = load_tokenizer(start)
+        return load_networks(start)
 
 
 def latent_scale(packs: Sequence[NDArray[Any]]) -> float:
@@ -224,47 +287,3 @@ def part_lookup(palette: Palette) -> NDArray[np.uint8]:
         if entry.part_of is not None:
             lookup[palette.id_of(entry.name)] = palette.id_of(entry.part_of)
     return lookup
-
-
-def _levels(spec: StarterSpec, latent_channels: int) -> dict[str, Any]:
-    unet = spec.unet
-    return {
-        "in_channels": latent_channels,
-        "layers_per_block": unet.layers,
-        "down_block_types": tuple("CrossAttnDownBlock2D" if here else "DownBlock2D" for here in unet.attention),
-        "block_out_channels": unet.channels,
-        "cross_attention_dim": spec.text.width,
-        "attention_head_dim": unet.head_dim,
-        "norm_num_groups": unet.groups,
-    }
-
-
-def make_unet(spec: StarterSpec, latent_channels: int, cells: int) -> Any:
-    """The UNet, with random weights; `cells` is the side in latent cells that a pipeline takes by default."""
-    up = tuple("CrossAttnUpBlock2D" if here else "UpBlock2D" for here in reversed(spec.unet.attention))
-    levels = _levels(spec, latent_channels)
-    return UNet2DConditionModel(sample_size=cells, out_channels=latent_channels, up_block_types=up, **levels)
-
-
-def make_controlnet(spec: StarterSpec, latent_channels: int) -> Any:
-    """A ControlNet for that UNet, with diffusers' own start; see initialise.py."""
-    levels = _levels(spec, latent_channels)
-    return ControlNetModel(conditioning_embedding_out_channels=spec.unet.conditioning, **levels)
-
-
-def make_text_encoder(spec: StarterSpec, vocabulary: int) -> Any:
-    """A CLIPTextModel over `vocabulary` words."""
-    text = spec.text
-    config = CLIPTextConfig(
-        vocab_size=vocabulary,
-        hidden_size=text.width,
-        intermediate_size=text.intermediate,
-        num_hidden_layers=text.layers,
-        num_attention_heads=text.heads,
-        max_position_embeddings=text.length,
-        projection_dim=text.width,
-        bos_token_id=BEGIN,
-        eos_token_id=END,
-        pad_token_id=PAD,
-    )
-    return CLIPTextModel(config)

@@ -29,7 +29,7 @@ from synthgen.training.photometric import DAY, VARIANTS, relight
 from synthgen.training.pictures import images_to_tensor
 from synthgen.training.spec import Captions, Source
 from synthgen.types import ConfigError, Image, Mask
-from synthgen.weights import digest_weights
+from synthgen.weights import digest_weights, resolve_weights
 
 ENCODE_BATCH = 8
 
@@ -56,6 +56,11 @@ def prepare_source(spec: StarterSpec, source: Source, palette: Palette, vae: Any
     crops = pack_crops(source, cache, spec.seed, palette, spec.execution.workers)
     maps = _pack_maps(spec, source, palette, crops, cache)
     return StarterSource(crops, maps, _pack_latents(spec, source, palette, crops, vae, cache))
+
+
+def autoencoder_ref(spec: StarterSpec) -> str:
+    """The weights reference of the autoencoder: the one that is named, or that of the starter to go on from."""
+    return spec.autoencoder or str(resolve_weights(spec.start or "") / "vae")
 
 
 def protected_ids(names: Sequence[str], palette: Palette) -> list[int]:
@@ -131,7 +136,7 @@ def _pack_latents(spec: StarterSpec, source: Source, palette: Palette, crops: Pa
 
     made_from = {
         "crops": crops.digest,
-        "autoencoder": digest_weights(spec.autoencoder),
+        "autoencoder": digest_weights(autoencoder_ref(spec)),
         "captions": captions.model_dump(),
         "prompts": captions.prompts and Plan(PlanSpec(prompts=captions.prompts), spec.seed).digest,
         "variants": source.variants,
