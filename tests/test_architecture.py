@@ -34,7 +34,6 @@ ARROWS: dict[str, set[str]] = {
     "names": {"types"},
     "pinned": {"types"},
     "lite0": {"types"},
-    "lite0.network": {"lite0"},
     "learned": {"types", "shards", "checks.base", "datasets.base"},
     "shards": {"types", "redaction"},
     "quotas": set(),
