@@ -12,7 +12,7 @@ BACKEND = "pil"
 """The processors' torchvision variants resize otherwise, so a run's pixels would depend on what is installed."""
 
 PYRAMID = "lite0_pyramid"
-"""The model type of our own class (lite0/pyramid.py), which is a heavy import."""
+"""The model type of our own class (lite0/config.py, lite0/pyramid.py), which transformers has to be told of."""
 
 
 def from_folder(auto_class: Any, folder: Path, ref: str, **options: Any) -> Any:
@@ -38,7 +38,7 @@ def architecture_of(folder: Path, ref: str, kinds: tuple[str, ...]) -> tuple[Any
     from transformers import AutoConfig
 
     if _model_type(folder) == PYRAMID:
-        import synthgen.lite0.pyramid  # noqa: F401  (transformers knows the class from then on)
+        import synthgen.lite0.config  # noqa: F401  (transformers knows the class from then on)
     config = from_folder(AutoConfig, folder, ref)
     architecture = next(iter(config.architectures or ()), "model of no named class")
     if not architecture.endswith(kinds):

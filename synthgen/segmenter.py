@@ -33,7 +33,7 @@ class Segmenter:
         self._folder: Path = resolve_weights(ref)
         self._config, architecture = architecture_of(self._folder, ref, _KINDS)
         if self._config.model_type == PYRAMID:
-            from synthgen.lite0.pyramid import check_backbone
+            from synthgen.lite0.config import check_backbone
 
             check_backbone(self._config)
         self._universal = not architecture.endswith("ForSemanticSegmentation")
@@ -90,6 +90,8 @@ class Segmenter:
     def _other(self) -> _Loaded:
         from transformers import AutoModelForSemanticSegmentation, AutoModelForUniversalSegmentation
 
+        if self._config.model_type == PYRAMID:
+            import synthgen.lite0.pyramid  # noqa: F401  (as for its config)
         auto_class = AutoModelForUniversalSegmentation if self._universal else AutoModelForSemanticSegmentation
         processor, model = processor_and_model(auto_class, self._folder, self._ref, self._device)
         if not hasattr(processor, "post_process_semantic_segmentation"):

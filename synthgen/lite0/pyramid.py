@@ -12,32 +12,21 @@ strides 4, 8, 16 and 32 are brought to one width, to stride 4, and added.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForSemanticSegmentation, PretrainedConfig, PreTrainedModel
+from transformers import AutoModelForSemanticSegmentation, PreTrainedModel
 from transformers.modeling_outputs import SemanticSegmenterOutput
 
-from synthgen.lite0 import file_digest, weights_file
+from synthgen.lite0.config import Lite0PyramidConfig, check_backbone
 from synthgen.lite0.network import Lite0Network, load_network
-from synthgen.types import ConfigError
 
-MODEL_TYPE = "lite0_pyramid"
 TAPS = {2: 24, 4: 40, 10: 112, 15: 320}
 """Block → channels of its output; strides 4, 8, 16, 32."""
 MEAN, STD = (127 / 255,) * 3, (128 / 255,) * 3
 """What the backbone takes out of pixels in 0..1."""
-
-
-class Lite0PyramidConfig(PretrainedConfig):
-    """`width`: channels of the pyramid; `backbone_sha256`: of the package's weights file."""
-
-    model_type = MODEL_TYPE
-    width: int = 64
-    backbone_sha256: str = ""
 
 
 class Lite0PyramidForSemanticSegmentation(PreTrainedModel):
@@ -96,20 +85,4 @@ class Lite0PyramidForSemanticSegmentation(PreTrainedModel):
         return super()._apply(fn, recurse)
 
 
-def check_backbone(config: Any) -> Path:
-    """The package's weights file, if it is the one that the pyramid was trained on.
-
-    Raises:
-        ConfigError: the package is not installed, or its file is another.
-    """
-    file = weights_file("this segmenter", "name another model")
-    if file_digest(file) != config.backbone_sha256:
-        raise ConfigError(
-            f"the pyramid was trained on a backbone with sha256 {config.backbone_sha256 or '(none)'}, the installed "
-            f"package has {file_digest(file)}: install the version that constraints.txt names, or name another model"
-        )
-    return file
-
-
-AutoConfig.register(MODEL_TYPE, Lite0PyramidConfig, exist_ok=True)
 AutoModelForSemanticSegmentation.register(Lite0PyramidConfig, Lite0PyramidForSemanticSegmentation, exist_ok=True)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from transformers import SegformerConfig, SegformerForSemanticSegmentation, SegformerImageProcessor
 
 from synthgen.lite0 import file_digest, pyramid, weights_file
+from synthgen.lite0.config import Lite0PyramidConfig
 from synthgen.palettes import Palette, load_palette
 from synthgen.pretrained import architecture_of
 from synthgen.training.data import cut_ids, cut_image, draw_window, pack_crops, pick_source
@@ -160,7 +161,7 @@ def make_segmenter(spec: SegmenterSpec, palette: Palette) -> Any:
     named: dict[str, Any] = {"id2label": names, "label2id": {name: index for index, name in names.items()}}
     if spec.architecture == "lite0-pyramid":
         backbone = file_digest(weights_file("architecture lite0-pyramid", "set architecture: segformer"))
-        config = pyramid.Lite0PyramidConfig(width=spec.decoder_width, backbone_sha256=backbone, **named)
+        config = Lite0PyramidConfig(width=spec.decoder_width, backbone_sha256=backbone, **named)
         return pyramid.Lite0PyramidForSemanticSegmentation(config)
     return SegformerForSemanticSegmentation(
         SegformerConfig(

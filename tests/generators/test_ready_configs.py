@@ -12,7 +12,7 @@ from synthgen.types import ConfigError
 from synthgen.weights import COMMIT, verify_reference
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-READY = ("starter", "camvid", "sd15-canny-seg", "sdxl-canny", "flux", "people-only")
+READY = ("starter", "camvid", "camvid-checked", "sd15-canny-seg", "sdxl-canny", "flux", "people-only")
 UNPINNED = {"InstantX/FLUX.1-dev-Controlnet-Canny@main"}
 """No source for its commit; `synthgen check --pin` writes it."""
 
