@@ -5,6 +5,7 @@ survived, over the whole run and not image by image as the check `labels` does. 
 segmenter by reference. The last column is its mean loss on the real images: what `plan.hardness.classes` takes.
 
     python scripts/bench/label_agreement.py RUN
+    python scripts/bench/label_agreement.py --source ../shared/data/camvid --split val --every 3    # real images alone
     python scripts/bench/label_agreement.py RUN --model org/segmenter@<commit> --palette ade20k
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,12 +23,13 @@ import torch
 
 from synthgen.checks._agreement import pixel_losses
 from synthgen.checks._vocabulary import Vocabulary, make_vocabulary
+from synthgen.datasets.base import Dataset, resolve_source
 from synthgen.images import decode_image
 from synthgen.label_maps import labels_to_class_ids
 from synthgen.launch import select_items
-from synthgen.rundir import open_run
+from synthgen.rundir import RunDir, open_run
 from synthgen.segmenter import Segmenter
-from synthgen.types import ClassIds, Image
+from synthgen.types import ClassIds, Image, Item, Sample
 
 
 @dataclass
@@ -60,35 +63,50 @@ class Reading:
         return np.where(labels > 0, self.losses / np.maximum(labels, 1), np.nan)
 
 
+def pairs(source: Dataset, items: Sequence[Item], run: RunDir | None) -> Iterator[tuple[Sample, Image | None]]:
+    """Every real image with its accepted output; of a dataset alone, with none."""
+    by_id = {item.id: item for item in items}
+    if run is None:
+        yield from ((source.read(item), None) for item in items)
+        return
+    for shard in run.store.shards():
+        for stored in run.store.stored_images(shard):
+            if stored.sample_id in by_id:
+                sample = source.read(by_id[stored.sample_id])
+                yield sample, cv2.resize(decode_image(stored.data, stored.sample_id), sample.size)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path)
+    parser.add_argument("run", type=Path, nargs="?")
+    parser.add_argument("--source", type=Path, help="a dataset in place of a run")
+    parser.add_argument("--split")
+    parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--model", default="starter/judge")
     parser.add_argument("--palette", default="starter")
     parser.add_argument("--class-map", default="auto")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(2)
-    run = open_run(arguments.run)
-    source = run.config().source
+    run = None if arguments.run is None else open_run(arguments.run)
+    source = resolve_source(arguments.source) if run is None else run.config().source
     index, items = select_items(source)
+    items = tuple(item for item in items if arguments.split in (None, item.split))[:: arguments.every]
     segmenter = Segmenter(arguments.model, "cpu", 1)
     vocabulary = make_vocabulary(
         index.classes, segmenter.labels, arguments.palette, arguments.class_map, arguments.class_map
     )
     real, outputs = Reading.empty(len(vocabulary.names)), Reading.empty(len(vocabulary.names))
-    by_id, count = {item.id: item for item in items}, 0
-    for shard in run.store.shards():
-        for stored in run.store.stored_images(shard):
-            sample = source.read(by_id[stored.sample_id])
-            ids = labels_to_class_ids(sample.labels, sample.image.shape[:2])
-            if ids is None:
-                raise SystemExit(f"{stored.sample_id}: no mask; this measurement needs masks or outlines")
-            label = vocabulary.labelled(ids)
-            output = cv2.resize(decode_image(stored.data, stored.sample_id), sample.size)
-            real.add(segmenter, vocabulary, sample.image, label)
+    count = 0
+    for sample, output in pairs(source, items, run):
+        ids = labels_to_class_ids(sample.labels, (sample.image.shape[0], sample.image.shape[1]))
+        if ids is None:
+            raise SystemExit(f"{sample.item.id}: no mask; this measurement needs masks or outlines")
+        label = vocabulary.labelled(ids)
+        real.add(segmenter, vocabulary, sample.image, label)
+        if output is not None:
             outputs.add(segmenter, vocabulary, output, label)
-            count += 1
+        count += 1
     on_real, on_outputs = real.ious(), outputs.ious()
     shown = np.flatnonzero(~np.isnan(on_real))
     print(f"{'class':<14}{'real IoU':>10}{'output IoU':>12}{'ratio':>8}{'real loss':>11}   ({count} pairs)")
