@@ -5,10 +5,10 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterator
 
-from tests.faults import images, labels, models, paths
+from tests.faults import images, labels, models, paths, runs
 from tests.faults.lab import Fault, Lab, NotYet
 
-FAULTS: tuple[Fault, ...] = (*images.FAULTS, *paths.FAULTS, *labels.FAULTS, *models.FAULTS)
+FAULTS: tuple[Fault, ...] = (*images.FAULTS, *paths.FAULTS, *labels.FAULTS, *models.FAULTS, *runs.FAULTS)
 
 
 def table(lab: Lab) -> Iterator[tuple[Fault, str, bool]]:
