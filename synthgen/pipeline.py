@@ -21,7 +21,7 @@ import numpy as np
 from synthgen.checks.base import Candidate, Check, CheckRun
 from synthgen.config import RunConfig
 from synthgen.describe import describe_objects
-from synthgen.generators.base import GeneratorRun, Size
+from synthgen.generators.base import GeneratorRun, Painted, Size
 from synthgen.images import encode_image, encode_mask
 from synthgen.measurements import measure
 from synthgen.people import count_small
@@ -37,11 +37,12 @@ BLACK = ("output-black", "the generator painted black alone: NaN in its numbers,
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """One output to be made. `tries` counts the rejected ones of this stage."""
+    """One output to be made. `tries` counts the rejected ones of this stage; `note` is the generator's, for the row."""
 
     prepared: Prepared
     recipe: Recipe
     tries: int = 0
+    note: str = ""
 
     @property
     def painted_by(self) -> Recipe:
@@ -209,8 +210,9 @@ class _ShardLoop:
     def _generate(self, batch: list[Task]) -> None:
         controls = [task.prepared.controls for task in batch]
         images = self.job.generate(batch[0].prepared.bucket, controls, [task.painted_by for task in batch])
+        note = images.note if isinstance(images, Painted) else ""
         for task, image in zip(batch, images, strict=True):
-            self.finishing.append(self.pool.submit(finish, self.job, task, image))
+            self.finishing.append(self.pool.submit(finish, self.job, replace(task, note=note), image))
 
     def _settle(self, wait: bool) -> None:
         """Take finished outcomes in order; `wait` takes the oldest even if it is not finished."""
@@ -331,7 +333,7 @@ def _row(task: Task, scores: Sequence[Score], output_digest: str, code: str, mes
         variant=recipe.variant,
         verdict="quarantined" if code else "accepted",
         code=code,
-        message=message,
+        message="; ".join(part for part in (message, task.note) if part),
         source_digest=sample.digest,
         output_digest=output_digest,
         split=sample.item.split,

@@ -18,8 +18,10 @@ from typing import Any
 import diffusers
 import torch
 import transformers
+from diffusers.models.attention_processor import AttnProcessor
 
 from synthgen.generators._diffusion import DiffusionGenerator, LoraSpec
+from synthgen.generators._options import StableDiffusionFamily
 from synthgen.types import ConfigError
 from synthgen.weights import resolve_weights
 
@@ -46,6 +48,7 @@ def load_pipelines(spec: DiffusionGenerator, device: str) -> tuple[Any, Any]:
         _merge_base_loras(spec, pipe)
         _encode_repeatably(pipe.vae)
         pipe.to(device)
+        _compute_as_asked(spec, pipe)
         pipe.set_progress_bar_config(disable=True)
         if scene_name is None:
             return None, pipe
@@ -243,6 +246,28 @@ def _encode_repeatably(vae: Any) -> None:
         return output
 
     vae.encode = encode_repeatably
+
+
+def _compute_as_asked(spec: DiffusionGenerator, pipe: Any) -> None:
+    """Memory format, attention and how the autoencoder works: keys of the Stable Diffusion family alone."""
+    if not isinstance(spec, StableDiffusionFamily):
+        return
+    networks = [pipe.unet, pipe.vae, *getattr(pipe.controlnet, "nets", [pipe.controlnet])]
+    if spec.channels_last:
+        for network in networks:
+            network.to(memory_format=torch.channels_last)
+    if spec.attention == "eager":
+        for network in networks:
+            if hasattr(network, "set_attn_processor"):
+                network.set_attn_processor(AttnProcessor())
+    for wanted, key, attribute in (
+        (spec.vae_slicing, "vae_slicing", "use_slicing"),
+        (spec.vae_tiling, "vae_tiling", "use_tiling"),
+    ):
+        if wanted and not hasattr(pipe.vae, attribute):
+            raise ConfigError(f"generate.{key}: {type(pipe.vae).__name__} can't do it; remove the key")
+        if wanted:
+            setattr(pipe.vae, attribute, True)
 
 
 def _inpainting(pipe: Any, cls: Any) -> Any:

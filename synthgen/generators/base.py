@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import ClassVar
 
 from pydantic import Field, field_validator
@@ -21,6 +21,14 @@ At most `batch_size` samples come in; fewer are padded to it by repeating the la
 neither its neighbours nor its slot. Every sample's noise comes from a CPU generator seeded by its recipe.
 The recipes of a batch agree in `control`.
 """
+
+
+class Painted(list[Image]):
+    """Images of one batch, and in `note` how they were painted if not as the config says (memory ran out)."""
+
+    def __init__(self, images: Iterable[Image], note: str = "") -> None:
+        super().__init__(images)
+        self.note = note
 
 
 class Generator(Component):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from synthgen.generators._diffusion import DiffusionGenerator
+from synthgen.generators._options import StableDiffusionFamily
 
 
-class StableDiffusion(DiffusionGenerator):
+class StableDiffusion(StableDiffusionFamily):
     """`kind: sd`.
 
     `safety_checker: true` runs the checker of the repository: an image that it flags comes back black, which

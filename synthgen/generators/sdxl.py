@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from synthgen.generators._diffusion import DiffusionGenerator
+from synthgen.generators._options import StableDiffusionFamily
 
 
-class StableDiffusionXL(DiffusionGenerator):
+class StableDiffusionXL(StableDiffusionFamily):
     """`kind: sdxl`. No invisible watermark is written: it would be a pattern that all outputs share."""
 
     kind: Literal["sdxl"] = "sdxl"

@@ -63,10 +63,11 @@ def vae(latent: int = 4, levels: int = 4, **options: Any) -> Any:
     )
 
 
-def unet(latent: int = 4, width: int = 16, layers: int = 1, **options: Any) -> Any:
+def unet(latent: int = 4, width: int = 16, layers: int = 1, channels: int = 0, **options: Any) -> Any:
+    """`channels`: as many as it reads, if not its latents alone."""
     return diffusers.UNet2DConditionModel(
         sample_size=8,
-        in_channels=latent,
+        in_channels=channels or latent,
         out_channels=latent,
         block_out_channels=(8, 16),
         layers_per_block=layers,
@@ -101,7 +102,7 @@ def save(root: Path, pipe: Any, **nets: Any) -> Path:
     return root
 
 
-def save_sd(root: Path, latent: int = 4) -> Path:
+def save_sd(root: Path, latent: int = 4, channels: int = 0, **options: Any) -> Path:
     torch.manual_seed(latent)
     base = unet(latent)
     scheduler = diffusers.DDIMScheduler(
@@ -115,7 +116,7 @@ def save_sd(root: Path, latent: int = 4) -> Path:
         vae=vae(latent),
         text_encoder=clip(),
         tokenizer=tokenizer(),
-        unet=base,
+        unet=unet(latent, channels=channels, **options) if channels or options else base,
         scheduler=scheduler,
         safety_checker=None,
         feature_extractor=None,
@@ -124,7 +125,7 @@ def save_sd(root: Path, latent: int = 4) -> Path:
     return save(root, pipe, canny=controlnet(base, 1), seg=controlnet(base, 2))
 
 
-def save_sdxl(root: Path, net: str = "ControlNetModel") -> Path:
+def save_sdxl(root: Path, net: str = "ControlNetModel", channels: int = 0) -> Path:
     torch.manual_seed(0)
     options: dict[str, Any] = {
         "addition_embed_type": "text_time",
@@ -140,7 +141,7 @@ def save_sdxl(root: Path, net: str = "ControlNetModel") -> Path:
         text_encoder_2=clip(projection=True),
         tokenizer=tokenizer(),
         tokenizer_2=tokenizer(),
-        unet=base,
+        unet=unet(width=32, channels=channels, **options) if channels else base,
         scheduler=diffusers.EulerDiscreteScheduler(timestep_spacing="leading"),
         add_watermarker=False,
     )
