@@ -12,38 +12,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import tempfile
-import time
-from dataclasses import replace
 from pathlib import Path
 
 import torch
-from overhead import make_photos
-
-from synthgen.cli import compose
-from synthgen.launch import Rank, load_job, resolve
-from synthgen.pipeline import Job, process_shard
-from synthgen.rundir import RunDir
-from synthgen.shards import Shard
+from record import ratios, take_turns
+from workload import Folders, load, make_photos, run_seconds
 
 BAR = 1.35
 """At most 35 % on top."""
-
-
-def load(config: Path, source: Path, settings: list[str], folder: Path) -> Job:
-    """Everything of a run, loaded."""
-    resolved = resolve(compose(config, source, settings))
-    run = RunDir(folder)
-    run.make_folders()
-    return load_job(resolved, run, Rank(), lambda row: None)
-
-
-def seconds(job: Job, folder: Path) -> float:
-    """How long one shard of all samples takes."""
-    began = time.perf_counter()
-    process_shard(replace(job, store=RunDir(folder).store), Shard("bench", tuple(job.items)))
-    return time.perf_counter() - began
 
 
 def main() -> None:
@@ -74,20 +51,22 @@ def main() -> None:
             arguments.config, source, [*common, "detect=[]", "protect=[]", f"check={plain_checks}"], folder / "bare"
         )
         gates = [spec.kind for spec in private.config.check if spec.escalates]
-        seconds(private, folder / "warm-private"), seconds(bare, folder / "warm-bare")
-        ratios = []
-        for number in range(arguments.rounds):
-            order = (bare, private) if number % 2 else (private, bare)
-            times = {id(job): seconds(job, folder / f"{number}-{place}") for place, job in enumerate(order)}
-            ratios.append(times[id(private)] / times[id(bare)])
-            print(f"round {number}: with {times[id(private)]:.2f} s, without {times[id(bare)]:.2f} s, {ratios[-1]:.3f}")
+        run_seconds(private, folder / "warm-private"), run_seconds(bare, folder / "warm-bare")
+        folders = Folders(folder / "runs")
+        rounds = take_turns(
+            arguments.rounds,
+            lambda: run_seconds(private, folders.new()),
+            lambda: run_seconds(bare, folders.new()),
+        )
+        for number, (with_it, without) in enumerate(rounds):
+            print(f"round {number}: with {with_it:.2f} s, without {without:.2f} s, {with_it / without:.3f}")
+        found = ratios(rounds)
         detectors = ", ".join(spec.kind for spec in private.config.detect)
         print(
             f"detectors {detectors}; identity gates {', '.join(gates) or 'none'}; {torch.get_num_threads()} thread(s)"
         )
-        verdict = "within" if statistics.median(ratios) <= BAR else "above"
-        spread = f"min {min(ratios):.3f}, max {max(ratios):.3f}, {len(private.items)} images"
-        print(f"with / without = {statistics.median(ratios):.3f} ({spread}): {verdict} the bar of {BAR}")
+        verdict = "within" if found.median <= BAR else "above"
+        print(f"with / without = {found}, {len(private.items)} images: {verdict} the bar of {BAR}")
 
 
 if __name__ == "__main__":
