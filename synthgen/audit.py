@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from synthgen.auditing.attackers import Attacker
 from synthgen.auditing.files import scan_release
@@ -32,6 +33,8 @@ from synthgen.metrics.privacy.trials import AttackResult, Cell, Rules, Trial, co
 from synthgen.types import ConfigError, Finding
 
 Say = Callable[[str], None]
+FOUR_FIFTHS, DROPPED_P = 0.8, 0.01
+"""A group is called dropped if its share is below this part of the others', and that is less likely by chance."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +108,7 @@ def audit(pairs: Pairs, spec: AuditSpec, cache: Path | None, say: Say = lambda _
         results,
         groups,
         not_run,
-        tuple(_findings(pairs, photos)),
+        tuple(_findings(pairs, photos, columns)),
         rules,
         len(photos),
         len({subject.identity for subject in named}),
@@ -176,7 +179,7 @@ def _gate_digests(pairs: Pairs) -> set[str]:
     return {recognizer.digest() for recognizer in found if recognizer is not None}
 
 
-def _findings(pairs: Pairs, photos: Sequence[Photo]) -> list[Finding]:
+def _findings(pairs: Pairs, photos: Sequence[Photo], columns: Mapping[str, Mapping[str, str]]) -> list[Finding]:
     findings = []
     lost = sum(photo.item.id in pairs.identities.person and not photo.subjects for photo in photos)
     if lost:
@@ -186,10 +189,30 @@ def _findings(pairs: Pairs, photos: Sequence[Photo]) -> list[Finding]:
     if without:
         message = f"{without} original(s) have no output; they are known to the attacker at most"
         findings.append(Finding("no-output", "release", message))
+    findings += _dropped_groups(photos, columns)
     sizes = [len(photo.outputs) for photo in photos if photo.outputs]
     if sizes and max(sizes) > 1:
         message = f"up to {int(np.max(sizes))} outputs an original; an attacker is given all of them"
         findings.append(Finding("several-outputs", "release", message))
+    return findings
+
+
+def _dropped_groups(photos: Sequence[Photo], columns: Mapping[str, Mapping[str, str]]) -> list[Finding]:
+    """Groups whose photographs have an output clearly less often than the others'. Whoever has none can't be found, so a
+    filter that drops a group looks safe for it; what it does to the data is `synthgen bias`'s to judge."""
+    rows = [(str(photo.subjects[0].identity), bool(photo.outputs)) for photo in photos if photo.subjects]
+    findings = []
+    for attribute, column in columns.items():
+        known = [(column[who], made) for who, made in rows if who in column]
+        for value in sorted({value for value, _ in known}):
+            inside = [made for one, made in known if one == value]
+            outside = [made for one, made in known if one != value]
+            if outside and np.mean(inside) < FOUR_FIFTHS * np.mean(outside):
+                table = [[sum(part), len(part) - sum(part)] for part in (inside, outside)]
+                if stats.fisher_exact(table, "less").pvalue < DROPPED_P:
+                    counts = f"{sum(inside)} of {len(inside)} photographs have an output"
+                    message = f"{counts}, {sum(outside)} of {len(outside)} of others"
+                    findings.append(Finding("group-dropped", f"group {attribute}={value}", message))
     return findings
 
 

@@ -16,7 +16,20 @@ COLOURS = {"pass": "#2a7f4f", "fail": "#b3392f", "insufficient": "#7a7a7a"}
 LOWEST = 1.0
 """Per cent, the lower end of the axis."""
 TICKS = (1, 2, 5, 10, 20, 50, 100)
-PLACES = ((8, 0), (-8, 0), (0, 10), (0, -10), (8, 11), (-8, 11), (8, -11), (-8, -11), (8, 22), (-8, -22), (8, -33), (8, 33))
+PLACES = (
+    (8, 0),
+    (-8, 0),
+    (0, 10),
+    (0, -10),
+    (8, 11),
+    (-8, 11),
+    (8, -11),
+    (-8, -11),
+    (8, 22),
+    (-8, -22),
+    (8, -33),
+    (8, 33),
+)
 """Where a label may stand beside its point, in points (1/72 inch), the best first."""
 
 
@@ -102,7 +115,9 @@ def _draw_points(axes: Any, values: Sequence[tuple[Point, float]]) -> list[tuple
             heights = [max(100 * (1.0 if point.bound is None else point.bound), LOWEST) for point, _ in part]
             label = verdict if known else f"{verdict}, no bound"
             if part:
-                axes.scatter([value for _, value in part], heights, s=46, c=colour, marker=marker, label=label, zorder=3)
+                axes.scatter(
+                    [value for _, value in part], heights, s=46, c=colour, marker=marker, label=label, zorder=3
+                )
             places += [(point.method, value, height) for (point, value), height in zip(part, heights, strict=True)]
     return places
 

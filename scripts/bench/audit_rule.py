@@ -71,7 +71,9 @@ def attack(people: People, attacker: str) -> list[Trial]:
     trials = []
     for knowledge, gallery in (("lazy", "real"), ("informed", "real"), ("informed", "anonymised")):
         found = search(people, knowledge, gallery, True)  # type: ignore[arg-type]
-        trials.append((f"re-identification, {knowledge}, {gallery}", found.identities, found.hits, found.chance, found.exposed))
+        trials.append(
+            (f"re-identification, {knowledge}, {gallery}", found.identities, found.hits, found.chance, found.exposed)
+        )
     back, seen = same_source(people), verify(people, 1e-3)
     assert seen is not None
     trials.append(("same source", back.identities, back.hits, back.chance, back.exposed))
@@ -102,7 +104,9 @@ def main() -> None:
     parser.add_argument("--crowds", type=int, default=100)
     arguments = parser.parse_args()
     found = simulate_counts(arguments.people, arguments.attacks, arguments.weak, arguments.releases)
-    print(f"{arguments.attacks} attacks, {arguments.weak} of them weak, {arguments.people} people; allowed: {Rules().alpha:.1%}")
+    print(
+        f"{arguments.attacks} attacks, {arguments.weak} of them weak, {arguments.people} people; allowed: {Rules().alpha:.1%}"
+    )
     for name, share in found.items():
         print(f"  {name:22} {share:.2%} of {arguments.releases} releases")
     verdicts = [judge_crowd(arguments.people, 4, seed) for seed in range(arguments.crowds)]

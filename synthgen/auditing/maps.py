@@ -164,15 +164,16 @@ def _picture(image: Image) -> Picture:
 
 
 def _stored_maps(pairs: Pairs, photos: Sequence[Photo]) -> dict[str, dict[str, Picture]]:
-    """kind → image id → the protected map that the run's generator saw."""
+    """kind → image id → the protected map that the run's generator saw, in the stage that was released."""
     if pairs.run is None:
         return {}
     wanted = {photo.item.id: photo.picture.size for photo in photos}
+    stages = {row.sample_id: row.stage for row in pairs.run.store.rows() if row.verdict == "accepted"}
     found: dict[str, dict[str, Picture]] = {}
     for shard in pairs.run.store.shards():
         path = pairs.run.store.controls / f"{shard.name}.parquet"
         for row in pq.read_table(path).to_pylist() if path.is_file() and wanted else ():
-            if row["sample_id"] in wanted:
+            if row["sample_id"] in wanted and row["stage"] == stages.get(row["sample_id"], row["stage"]):
                 image = decode_image(row["image"], f"{path}: {row['sample_id']}")
                 scaled = cv2.resize(image, wanted[row["sample_id"]], interpolation=cv2.INTER_LINEAR)
                 found.setdefault(row["kind"], {})[row["sample_id"]] = _picture(scaled.astype(np.uint8))

@@ -22,11 +22,11 @@ from synthgen.metrics.privacy.heads import Head, train_head
 from synthgen.metrics.privacy.matching import (
     Indices,
     Matrix,
-    beyond_impostors,
     distances,
     equal_error_rate,
     far_threshold,
     rank_identities,
+    single_out,
 )
 from synthgen.metrics.privacy.trials import Control
 
@@ -197,11 +197,8 @@ def _search_fold(people: People, head: Head | None, fold: int | None, gallery: G
 
 
 def _singled_out(gaps: Matrix, probe_identity: Indices, gallery_identity: Indices, alpha: float) -> Indices:
-    """The identities with a distance to their own gallery below all that strangers reach."""
-    own = probe_identity[:, None] == gallery_identity[None]
-    found, _ = beyond_impostors(gaps[own], gaps[~own], alpha)
-    rows = np.nonzero(own)[0][found]
-    return np.unique(probe_identity[rows])
+    """The identities that stand nearer to their own gallery than strangers do."""
+    return np.unique(probe_identity[single_out(gaps, probe_identity[:, None] == gallery_identity[None], alpha)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -276,7 +273,6 @@ def same_source(people: People, head: Head | None = None, alpha: float = SINGLE_
     attacked = np.unique(who)
     top = {place: float(np.mean([(rank[who == one] <= place).any() for one in attacked])) for place in TOP}
     hits = np.array([(rank[who == one] <= 1).any() for one in attacked], np.bool_)
-    found, _ = beyond_impostors(gaps[own], gaps[~own], alpha)
     return Search(
         attacked,
         hits,
@@ -284,5 +280,5 @@ def same_source(people: People, head: Head | None = None, alpha: float = SINGLE_
         any_chance(1 / len(sources), len(who) / len(attacked)),
         len(sources),
         top,
-        np.unique(who[found]),
+        np.unique(who[single_out(gaps, own, alpha)]),
     )

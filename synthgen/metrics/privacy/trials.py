@@ -212,7 +212,9 @@ def _verdict(trial: Trial, rules: Rules) -> tuple[Verdict, str]:
     needed = trials_needed(rules.max_bound, rules.level)
     if n < needed:
         return "insufficient", f"{n} of the {needed} {plural(trial.unit)} that a bound of {rules.max_bound:.1%} takes"
-    message = f"{k} of {n}, at most {bound:.1%}: guessing may explain it, but {n} {plural(trial.unit)} are too few to say"
+    message = (
+        f"{k} of {n}, at most {bound:.1%}: guessing may explain it, but {n} {plural(trial.unit)} are too few to say"
+    )
     return "insufficient", message
 
 
