@@ -74,7 +74,7 @@ def read_package(package: Path) -> tuple[bytes, bytes]:
 
 
 def read_graph(text: bytes, data: bytes, output: str = EMBEDDING) -> tuple[list[Node], Weights]:
-    """The nodes that `output` needs, each after its inputs, and the weights by name, as float32 where stored as less."""
+    """The nodes that `output` needs, each after its inputs; and the weights by name, widened where stored as less."""
     graph = json.loads(text)
     weights: dict[str, NDArray[Any]] = {}
     place = 0

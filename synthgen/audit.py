@@ -198,8 +198,11 @@ def _findings(pairs: Pairs, photos: Sequence[Photo], columns: Mapping[str, Mappi
 
 
 def _dropped_groups(photos: Sequence[Photo], columns: Mapping[str, Mapping[str, str]]) -> list[Finding]:
-    """Groups whose photographs have an output clearly less often than the others'. Whoever has none can't be found, so a
-    filter that drops a group looks safe for it; what it does to the data is `synthgen bias`'s to judge."""
+    """Groups whose photographs have an output clearly less often than the others'.
+
+    Whoever has none can't be found, so a filter that drops a group looks safe for it; what that does to the data is for
+    `synthgen bias` to judge.
+    """
     rows = [(str(photo.subjects[0].identity), bool(photo.outputs)) for photo in photos if photo.subjects]
     findings = []
     for attribute, column in columns.items():

@@ -16,20 +16,7 @@ COLOURS = {"pass": "#2a7f4f", "fail": "#b3392f", "insufficient": "#7a7a7a"}
 LOWEST = 1.0
 """Per cent, the lower end of the axis."""
 TICKS = (1, 2, 5, 10, 20, 50, 100)
-PLACES = (
-    (8, 0),
-    (-8, 0),
-    (0, 10),
-    (0, -10),
-    (8, 11),
-    (-8, 11),
-    (8, -11),
-    (-8, -11),
-    (8, 22),
-    (-8, -22),
-    (8, -33),
-    (8, 33),
-)
+PLACES = ((8, 0), (-8, 0), (0, 10), (0, -10), (8, 11), (-8, 11), (8, -11), (-8, -11), (8, 22), (-8, -22), (8, 33))
 """Where a label may stand beside its point, in points (1/72 inch), the best first."""
 
 

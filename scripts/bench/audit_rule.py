@@ -3,8 +3,8 @@
     python scripts/bench/audit_rule.py [--people 251] [--attacks 14] [--weak 5] [--releases 20000] [--crowds 100]
 
 Counts: releases whose attacks each reach k of n people at a known rate, one independent of the other (the worst case).
-1. Nothing is left, so every rate is that of guessing: how many releases are failed. At most α is allowed. Beside it, what
-   a level that is not corrected would give.
+1. Nothing is left, so every rate is that of guessing: how many releases are failed. At most α is allowed. Beside it,
+   what a level that is not corrected would give.
 2. Every rate is the limit, and others: in how many releases any bound lies below its rate. At most α is allowed.
 
 Crowds: people as points in space, outputs as noise. Every search, verification and the way back are run by two
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 
@@ -34,7 +34,7 @@ def simulate_counts(people: int, attacks: int, weak: int, releases: int, seed: i
     trials = [made_up(0, people, chance, WEAK if place < weak else GOOD) for place in range(attacks)]
     rules = count_attacks(trials, Rules())
 
-    @lru_cache(maxsize=None)
+    @cache
     def judged(k: int, tests: int) -> AttackResult:
         return judge(made_up(k, people, chance, GOOD), replace(rules, tests=tests))
 

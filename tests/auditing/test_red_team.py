@@ -1,4 +1,4 @@
-"""What every auditor must catch, beside test_audit.py: edges left in, a group filtered out, files that carry a place."""
+"""What an auditor must catch, beside test_audit.py: edges left in, a group filtered out, files that carry a place."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def edge_map(who: int, photo: int, leaves_face: bool) -> Image:
 
 
 def with_maps(root: Path, leaving: frozenset[int]) -> Pairs:
-    """Outputs in which nothing is left, and a run's stored edge maps, in which the people `leaving` kept their faces."""
+    """Outputs in which nothing is left, and a run's edge maps, in which the people `leaving` kept their faces."""
     found = pairs(root, PEOPLE, PHOTOS, stranger)
     run = RunDir(root / "run")
     run.make_folders()

@@ -39,7 +39,7 @@ class Rules:
     """What a release must reach.
 
     Attributes:
-        attacks: how many bounds must hold together; `tests`: how many attacks may fail the release. See `count_attacks`.
+        attacks: how many bounds must hold together; `tests`: how many attacks may fail a release (`count_attacks`).
     """
 
     max_bound: float = 0.05
