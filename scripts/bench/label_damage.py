@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from synthgen.checks._agreement import list_things
-from synthgen.checks.base import Candidate
+from synthgen.checks.base import Candidate, CheckRun
 from synthgen.checks.labels import LabelsCheck
 from synthgen.cli import compose
 from synthgen.launch import select_items
@@ -93,8 +93,7 @@ def mask_of(sample: Sample) -> ClassIds:
     return sample.labels.mask
 
 
-def judge(check: LabelsCheck, samples: list[Sample], damage: Damage) -> list[Score]:
-    run = check.load("cpu", {})
+def judge(run: CheckRun, samples: list[Sample], damage: Damage) -> list[Score]:
     scores = []
     for sample in samples:
         image = damage(sample)
@@ -145,7 +144,8 @@ def main() -> None:
         "half the objects erased": erased({ids[name] for name in arguments.objects}, check.small),
     }
     print(f"{'damage':<32}{'images':>7}{'caught':>8}{'agreement':>11}{'objects lost':>14}")
-    table = {name: report(name, judge(check, samples, damage)) for name, damage in damages.items()}
+    run = check.load("cpu", {})
+    table = {name: report(name, judge(run, samples, damage)) for name, damage in damages.items()}
     if arguments.json:
         arguments.json.write_text(json.dumps(table, indent=1))
 
