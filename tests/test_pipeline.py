@@ -253,6 +253,28 @@ def test_memory_is_bounded_by_the_queue_and_not_by_the_dataset(
     assert most <= 4 * 2 + 2, "ahead, in the batch, being finished, with 2 a batch and one for each thread"
 
 
+def test_a_run_that_runs_out_of_memory_goes_on_with_the_same_seeds_and_says_so(
+    finished: Path, run_of: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from synthgen.generators._batch import Batch
+    from synthgen.generators._loop import DenoisingLoop
+
+    real = DenoisingLoop.__call__
+
+    def allocate(self: DenoisingLoop, batch: Batch) -> Any:
+        if batch.rows > 1:
+            raise MemoryError
+        return real(self, batch)
+
+    monkeypatch.setattr(DenoisingLoop, "__call__", allocate)
+    found, before = rows(run_of()), rows(finished)
+    for name in GOOD:
+        row = found[name, 0]
+        assert row.verdict == "accepted" and row.message == "out of memory: painted 1 at a time"
+        assert (row.seed, row.prompt) == (before[name, 0].seed, before[name, 0].prompt)
+        assert not before[name, 0].message
+
+
 def task(bucket: tuple[int, int], name: str) -> Task:
     image, ids = street(0)
     sample = Sample(Item(name, Path(name)), image, Labels(mask=ids), "")

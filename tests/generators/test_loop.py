@@ -1,4 +1,4 @@
-"""Our own denoising loop against the call of diffusers' pipelines: bit for bit, with and without the exact shortcuts."""
+"""Our own denoising loop against the call of diffusers' pipelines: bit for bit, with exact shortcuts and without."""
 
 from __future__ import annotations
 
