@@ -145,7 +145,7 @@ def secrets(lab: Lab) -> str:
 
 
 def nothing_left(lab: Lab) -> str:
-    """A run of which every output was rejected, one of a single class, one of a single image; each evaluator on each."""
+    """A run of which every output was rejected, one of one class, one of one image; each evaluator on each."""
     one = write_streets(lab.folder() / "source", bad=False, names=("images/train/a.png",))
     strict = [{"kind": "quality", "min_std": 127}]
     folder = lab.folder() / "source"
