@@ -13,6 +13,7 @@ import typer
 from synthgen import console
 from synthgen.config import RunConfig, load_yaml, parse_config, set_key
 from synthgen.redaction import redacted_streams
+from synthgen.remote import local_path
 from synthgen.shipped import shipped_folder
 from synthgen.types import ConfigError, SynthgenError
 
@@ -25,8 +26,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 ConfigArgument = Annotated[Path | None, typer.Argument(help="A run's YAML; without it the starter's is used.")]
-SourceOption = Annotated[Path | None, typer.Option(help="The dataset's folder; overrides source.path.")]
-OutOption = Annotated[Path | None, typer.Option(help="The run's folder; default runs/<name>-<run id>.")]
+SourceOption = Annotated[str | None, typer.Option(help="The dataset's folder or URL; overrides source.path.")]
+OutOption = Annotated[str | None, typer.Option(help="The run's folder or URL; default runs/<name>-<run id>.")]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="key=value, for example plan.variants=2; repeatable.")
 ]
@@ -34,7 +35,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.
 RunArgument = Annotated[Path, typer.Argument(help="A run's folder.")]
 
 
-def compose(config: Path | None, source: Path | None, assignments: list[str] | None) -> RunConfig:
+def compose(config: Path | None, source: Path | str | None, assignments: list[str] | None) -> RunConfig:
     """The config of a command line: the file (or the starter's), then --source, then each --set."""
     path = config or shipped_folder("configs") / "starter.yaml"
     value = load_yaml(path)
@@ -96,22 +97,28 @@ def run(
 ) -> None:
     """Make the replacement dataset; the same command again goes on where it stopped."""
     from synthgen.launch import launch, resolve
+    from synthgen.ranks import join_ranks
 
-    resolved = resolve(compose(config, source, assignments))
-    root = out or Path("runs") / f"{resolved.config.name}-{resolved.run_id}"
-    with console.Progress(quiet=as_json) as progress:
-        summary = launch(resolved, root, progress.start, progress.advance)
+    with join_ranks():
+        resolved = resolve(compose(config, source, assignments))
+        root = out or Path("runs") / f"{resolved.config.name}-{resolved.run_id}"
+        root = local_path(root) or root
+        with console.Progress(quiet=as_json) as progress:
+            summary = launch(resolved, root, progress.start, progress.advance, console.note)
     if summary is not None:
         console.say(json.dumps(console.summary_record(summary)) if as_json else console.format_summary(summary))
 
 
 @app.command()
-def status(run_folder: RunArgument, as_json: JsonOption = False) -> None:
-    """How far a run is, and what was rejected why."""
-    from synthgen.inspect import run_status
+def status(
+    run_folder: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder or URL.")],
+    as_json: JsonOption = False,
+) -> None:
+    """How far a run is, how fast, what was rejected why, and what each worker does; also while it is being made."""
+    from synthgen.status import format_status, run_status
 
     record = run_status(run_folder)
-    console.say(json.dumps(record) if as_json else console.format_status(record))
+    console.say(json.dumps(record) if as_json else format_status(record))
 
 
 @app.command()
@@ -130,19 +137,21 @@ def show(
 @app.command()
 def export(
     run_folder: RunArgument,
-    out: Annotated[Path, typer.Option(help="Where to write the dataset; must not exist.")],
+    out: Annotated[str, typer.Option(help="Where to write the dataset, a folder or URL; must not exist.")],
     form: Annotated[str | None, typer.Option("--format", help="Another format than the source's.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write a run's replacement dataset to another folder, in the source's layout or another format."""
     from synthgen.convert import format_conversion
     from synthgen.inspect import convert_finished, export_run
+    from synthgen.remote import written_place
 
-    if form is not None:
-        conversion = convert_finished(run_folder, form, out)
-        console.say(json.dumps(conversion.record()) if as_json else format_conversion(conversion))
-        return
-    record: dict[str, Any] = export_run(run_folder, out)
+    with written_place(out) as folder:
+        if form is not None:
+            conversion = convert_finished(run_folder, form, folder)
+            console.say(json.dumps(conversion.record()) if as_json else format_conversion(conversion))
+            return
+        record: dict[str, Any] = export_run(run_folder, folder)
     console.say(json.dumps(record) if as_json else f"{out}: " + ", ".join(f"{n} {what}" for what, n in record.items()))
 
 

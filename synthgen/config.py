@@ -19,7 +19,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsA
 
 from synthgen.checks.base import Check
 from synthgen.component import components
-from synthgen.datasets.base import Dataset
+from synthgen.datasets.base import Dataset, resolve_source
 from synthgen.detectors.base import Detector
 from synthgen.extractors.base import Extractor
 from synthgen.generators.base import Generator
@@ -37,9 +37,22 @@ _YAML: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def _parse_source(value: Any) -> Any:
-    from synthgen.datasets.base import resolve_source
-
     return resolve_source(value)
+
+
+class RaySpec(BaseModel):
+    """The Ray cluster of `launcher: ray`, and what a worker takes of it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    address: str | None = None
+    """Of a running cluster (`auto`, `HOST:6379`, `ray://HOST:10001`); else RAY_ADDRESS, else one for this run alone."""
+    num_cpus: float | None = Field(default=None, gt=0)
+    """Cores a worker; without it `threads`."""
+    num_gpus: float | None = Field(default=None, ge=0)
+    """GPUs a worker, a part of one too; without it 1 where the device is a GPU."""
+    workers: int | None = Field(default=None, ge=1)
+    """At most so many at once; without it as many as the cluster has room for at the time."""
 
 
 class Execution(BaseModel):
@@ -47,7 +60,15 @@ class Execution(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    launcher: Literal["local"] = "local"
+    launcher: Literal["local", "ray"] = "local"
+    """`local` is one process or the ranks of `accelerate launch`; `ray` the workers of a Ray cluster."""
+    ray: RaySpec = RaySpec()
+    retries: int = Field(default=3, ge=0)
+    """How often a shard whose Ray worker was lost, or whose task failed, is handed out again."""
+    rank_timeout: float = Field(default=300.0, gt=0)
+    """Seconds of silence after which a rank counts as lost and the others end."""
+    cache: Path | None = None
+    """Where copies of remote sources and the working folders of remote runs lie; default `~/.cache/synthgen`."""
     shard_size: int = Field(default=64, ge=1)
     """Samples a shard: the unit that is redone after a kill."""
     workers: int = Field(default=2, ge=1)
@@ -112,6 +133,16 @@ class RunConfig(BaseModel):
     last stage it is quarantined."""
     execution: Execution = Execution()
     card: CardSpec = CardSpec()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _copy_source(cls, value: Any) -> Any:
+        """Copy a remote source to where `execution.cache` says."""
+        execution = value.get("execution") if isinstance(value, dict) else None
+        cache = execution.get("cache") if isinstance(execution, dict) else None
+        if not isinstance(cache, str) or not value.get("source"):
+            return value
+        return {**value, "source": resolve_source(value["source"], Path(cache))}
 
     @model_validator(mode="after")
     def _consistent(self) -> RunConfig:
@@ -281,7 +312,8 @@ def dump_config(config: RunConfig) -> str:
 def config_identity(config: RunConfig) -> dict[str, Any]:
     """The part of a config that decides the output: all but `execution`, `card`, `name`, and where the source lies."""
     value = config.model_dump(mode="json", exclude={"execution", "card", "name"})
-    value["source"].pop("path", None)
+    for where in ("path", "url"):
+        value["source"].pop(where, None)
     return value
 
 

@@ -1,8 +1,8 @@
-"""Looking at configs and runs without running anything: what `check`, `status` and `export` print."""
+"""Looking at configs and runs without running anything: what `check` and `export` print."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ from synthgen.cli import compose
 from synthgen.config import RunConfig, dump_config
 from synthgen.convert import Conversion, convert_run
 from synthgen.factors import Range
-from synthgen.launch import count_by_stage, resolve, select_items
+from synthgen.launch import resolve, select_items
 from synthgen.plan import Plan
 from synthgen.report.documents import write_documents
 from synthgen.rundir import RunDir, open_run
@@ -158,42 +158,6 @@ def pin_config(path: Path) -> str:
             pinned += 1
     path.write_text(text, encoding="utf-8")
     return f"{path}: {pinned} reference(s) pinned"
-
-
-def run_status(path: Path) -> dict[str, Any]:
-    """How far a run is.
-
-    Raises:
-        SynthgenError: `path` is no run folder.
-    """
-    run = open_run(path)
-    config = run.config()
-    store = run.store
-    shards = store.shards()
-    done = [shard for shard in shards if store.done(shard)]
-    times = sorted((store.ledgers / f"{shard.name}.parquet").stat().st_mtime for shard in done)
-    verdicts: Counter[tuple[str, str]] = Counter()
-    stages: Counter[int] = Counter()
-    for row in store.rows():
-        verdicts[row.verdict, row.code] += 1
-        stages[row.stage] += row.verdict == "accepted"
-    accepted = verdicts.pop(("accepted", ""), 0)
-    outputs = sum(shard.count(config.plan.variants) for shard in shards)
-    seen = sum(shard.count(config.plan.variants) for shard in done)
-    rate = (seen - seen / len(done)) / (times[-1] - times[0]) if len(done) > 1 and times[-1] > times[0] else 0.0
-    return {
-        "run_id": run.run_id(),
-        "name": config.name,
-        "shards": len(shards),
-        "shards_done": len(done),
-        "outputs": outputs,
-        "accepted": accepted,
-        "quarantined": {code: count for (_, code), count in verdicts.items()},
-        "stages": count_by_stage(config, stages),
-        "rate": rate,
-        "seconds_left": (outputs - seen) / rate if rate else 0.0,
-        "released": run.release.is_dir(),
-    }
 
 
 def export_run(path: Path, out: Path) -> dict[str, int]:

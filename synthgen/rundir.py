@@ -55,6 +55,11 @@ class RunDir:
         return self.root / "run.yaml"
 
     @property
+    def progress(self) -> Path:
+        """What workers note of themselves."""
+        return self.private / "progress"
+
+    @property
     def store(self) -> ShardStore:
         """The shards of the run."""
         return ShardStore(self.private)

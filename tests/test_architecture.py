@@ -15,7 +15,7 @@ PACKAGE = REPOSITORY / "synthgen"
 FILES = sorted(PACKAGE.rglob("*.py"))
 FAMILIES = sorted(path.parent.name for path in PACKAGE.glob("*/base.py"))
 SHARED = {"types", "component", "images", "weights", "palettes", "regions", "batches", "pretrained", "segmenter"}
-SHARED |= {"pinned", "label_maps", "redaction", "lite0", "lite0.network"}
+SHARED |= {"pinned", "label_maps", "redaction", "remote", "lite0", "lite0.network"}
 """What a family may import besides its own base and helpers."""
 JUDGES = {"checks": {"recognizers.base", "embedders.base"}}
 """A check judges by a network of another family: it knows what such a network does, never a kind."""
@@ -35,6 +35,9 @@ ARROWS: dict[str, set[str]] = {
     "pinned": {"types"},
     "lite0": {"types"},
     "learned": {"types", "shards", "checks.base", "datasets.base"},
+    "remote": {"types", "redaction"},
+    "ranks": {"types"},
+    "progress": {"types"},
     "shards": {"types", "redaction"},
     "quotas": set(),
     "hardness": {"types", "targets"},
@@ -46,6 +49,7 @@ ARROWS: dict[str, set[str]] = {
     "refill": {"types", "plan", "quotas", "seeds"},
     "stages": {"component", "protectors.base"},
     "config": {"types", "component", "plan", "redaction", "stages", *BASES},
+    "status": {"finishing", "place", "progress", "remote", "rundir"},
     "prepare": {"types", "config", "people", "regions", "seeds", "stages", *BASES},
     "pipeline": {
         *("types", "config", "describe", "images", "measurements", "people", "plan", "prepare", "seeds", "shards"),
@@ -53,14 +57,24 @@ ARROWS: dict[str, set[str]] = {
     },
     "rundir": {"types", "config", "names", "shards", "datasets.base"},
     "refusals": {"types", "config", "plan"},
+    "resolving": {"types", "config", "hardness", "plan", "refusals", "weights", *BASES},
+    "place": {"progress", "rundir", "remote", "remote_place", "shards"},
+    "remote_place": {"types", "place", "remote", "rundir", "shards"},
+    "working": {
+        *("types", "learned", "pipeline", "place", "prepare", "progress", "ranks", "resolving", "rundir", "shards"),
+    },
+    "finishing": {"types", "config", "refill", "resolving", "rundir", "shards", "report.documents"},
+    "launchers.ranks": {"types", "place", "ranks", "resolving", "shards", "working"},
+    "launchers.cluster": {"types", "config", "place", "ranks", "resolving", "rundir", "shards", "working"},
     "launch": {
         *("types", "config", "hardness", "learned", "pipeline", "plan", "prepare", "refill", "refusals", "rundir"),
         *("shards", "weights"),
         "report.documents",
         *BASES,
+    "status": {"finishing", "place", "progress", "remote", "rundir"},
     },
 }
-HEAVY = ("torch", "diffusers", "transformers", "onnxruntime", "controlnet_aux", "accelerate", "peft")
+HEAVY = ("torch", "diffusers", "transformers", "onnxruntime", "controlnet_aux", "accelerate", "peft", "ray", "fsspec")
 MAX_LINES, MAX_FUNCTION = 400, 70
 
 
@@ -107,7 +121,7 @@ def test_there_is_something_to_look_at() -> None:
 
 @pytest.mark.parametrize("name", ARROWS)
 def test_core_follows_the_arrows(name: str) -> None:
-    path = PACKAGE / f"{name}.py"
+    path = PACKAGE / f"{name.replace('.', '/')}.py"
     path = path if path.is_file() else PACKAGE / name / "__init__.py"
     assert own_imports(path) - ARROWS[name] == set()
 

@@ -17,11 +17,12 @@ from synthgen.checks.quality import QualityCheck
 from synthgen.config import dump_config, parse_config
 from synthgen.generators.base import Size
 from synthgen.generators.sd import StableDiffusion
-from synthgen.inspect import describe, run_status
+from synthgen.inspect import describe
 from synthgen.launch import resolve
 from synthgen.prepare import Preparer
 from synthgen.report.contact_sheet import draw_contact_sheet
 from synthgen.rundir import RunDir
+from synthgen.status import run_status
 from synthgen.types import BadSample, ConfigError, Controls, Generated, Image, Recipe, Row, Sample, Score
 from tests.datasets_for_tests import GOOD, config_value, open_image, parsed, people_value, python, rows, run, tree
 

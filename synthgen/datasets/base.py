@@ -21,6 +21,7 @@ from synthgen.datasets._fit import Fitting
 from synthgen.datasets._records import Held, Record, Written
 from synthgen.datasets._unlabelled import without_labels
 from synthgen.images import read_bytes
+from synthgen.remote import is_url, local_copy
 from synthgen.types import ClassInfo, Item, Labels, Sample, SourceIndex
 
 __all__ = ["Dataset", "Held", "NameMap", "Record", "ReleasedImage", "Written", "resolve_source"]
@@ -76,6 +77,8 @@ class Dataset(Component):
     """Whether `write` keeps the images of each split apart, so that two splits may use one name."""
     format: str
     path: Path
+    url: str | None = None
+    """Where `path` is a copy of; a config names it as its `path`."""
     splits: tuple[str, ...] | None = None
     """Only these splits; the release then holds no others."""
     limit: int | None = Field(default=None, ge=1)
@@ -157,10 +160,11 @@ class Dataset(Component):
         return self.read(item).labels
 
 
-def resolve_source(value: Any) -> Dataset:
-    """A spec from what a config may hold: a spec, a folder, or `{format: auto | <kind>, path: ..., ...}`.
+def resolve_source(value: Any, cache: Path | None = None) -> Dataset:
+    """A spec from what a config may hold: a spec, a folder or URL, or `{format: auto | <kind>, path: ..., ...}`.
 
-    With `auto`, the default, every format looks at the folder and exactly one must recognise it.
+    With `auto`, the default, every format looks at the folder and exactly one must recognise it. What a URL names is
+    copied below `cache` first; a spec that names its `url` beside a copy that is there is taken as it is.
 
     Raises:
         ValueError: no folder, no format or several recognise it, an unknown format or key.
@@ -171,6 +175,10 @@ def resolve_source(value: Any) -> Dataset:
         value = {"path": value}
     if not isinstance(value, dict) or not value.get("path"):
         raise ValueError("expected the folder of a dataset, or a mapping with path and format")
+    if is_url(value["path"]):
+        value = {**value, "url": str(value["path"]), "path": local_copy(str(value["path"]), cache)}
+    elif value.get("url") and not Path(value["path"]).is_dir():
+        value = {**value, "path": local_copy(value["url"], cache)}
     if value.get("format", "auto") == "auto":
         value = {**value, "format": _recognise(Path(value["path"]))}
     spec = parse_component("datasets", value, tag="format")
