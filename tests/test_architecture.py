@@ -67,11 +67,8 @@ ARROWS: dict[str, set[str]] = {
     "launchers.ranks": {"types", "place", "ranks", "resolving", "shards", "working"},
     "launchers.cluster": {"types", "config", "place", "ranks", "resolving", "rundir", "shards", "working"},
     "launch": {
-        *("types", "config", "hardness", "learned", "pipeline", "plan", "prepare", "refill", "refusals", "rundir"),
-        *("shards", "weights"),
-        "report.documents",
-        *BASES,
-    "status": {"finishing", "place", "progress", "remote", "rundir"},
+        *("types", "finishing", "place", "progress", "ranks", "resolving", "rundir", "shards", "working"),
+        *("launchers.ranks", "launchers.cluster", "report.documents"),
     },
 }
 HEAVY = ("torch", "diffusers", "transformers", "onnxruntime", "controlnet_aux", "accelerate", "peft", "ray", "fsspec")

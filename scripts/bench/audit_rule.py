@@ -105,7 +105,8 @@ def main() -> None:
     arguments = parser.parse_args()
     found = simulate_counts(arguments.people, arguments.attacks, arguments.weak, arguments.releases)
     print(
-        f"{arguments.attacks} attacks, {arguments.weak} of them weak, {arguments.people} people; allowed: {Rules().alpha:.1%}"
+        f"{arguments.attacks} attacks, {arguments.weak} of them weak, {arguments.people} people; "
+        f"allowed: {Rules().alpha:.1%}"
     )
     for name, share in found.items():
         print(f"  {name:22} {share:.2%} of {arguments.releases} releases")

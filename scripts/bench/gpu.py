@@ -242,10 +242,10 @@ def bar_4(bench: Bench) -> Result:
 def watch_gpu() -> Iterator[list[float]]:
     """Per cent of the time in which a kernel ran; the list is filled when the context ends."""
     uuid = str(torch.cuda.get_device_properties(0).uuid)
-    command = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", f"-lms={GAP * 1000:.0f}"]
     device = f"--id={uuid if uuid.startswith('GPU-') else f'GPU-{uuid}'}"
+    asked = ["--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", f"--loop-ms={GAP * 1000:.0f}"]
     samples: list[float] = []
-    with subprocess.Popen([*command, device], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(["nvidia-smi", *asked, device], stdout=subprocess.PIPE, text=True) as process:
         try:
             yield samples
         finally:
