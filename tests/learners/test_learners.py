@@ -21,14 +21,12 @@ SEGFORMER: dict[str, Any] = {
     "num_attention_heads": [1, 1, 2, 2],
     "decoder_hidden_size": 16,
 }
-VIT: dict[str, Any] = {
-    "model_type": "vit",
-    "hidden_size": 16,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 2,
-    "intermediate_size": 32,
-    "image_size": 32,
-    "patch_size": 8,
+RESNET: dict[str, Any] = {
+    "model_type": "resnet",
+    "embedding_size": 8,
+    "hidden_sizes": [8, 16],
+    "depths": [1, 1],
+    "layer_type": "basic",
 }
 SPECS: list[dict[str, Any]] = [
     {"kind": "lite0", "task": "segmentation", "width": 16},
@@ -36,7 +34,7 @@ SPECS: list[dict[str, Any]] = [
     {"kind": "convnet", "task": "segmentation", "width": 8, "depth": 2},
     {"kind": "convnet", "task": "classes", "width": 8, "depth": 2},
     {"kind": "transformers", "task": "segmentation", "config": SEGFORMER, "learning_rate": 0.003},
-    {"kind": "transformers", "task": "classes", "config": VIT, "side": 32, "learning_rate": 0.003},
+    {"kind": "transformers", "task": "classes", "config": RESNET, "learning_rate": 0.003},
 ]
 
 
@@ -97,9 +95,10 @@ def test_a_folder_of_weights_gets_a_new_head(tmp_path: Path) -> None:
     keys = {name: value for name, value in SEGFORMER.items() if name != "model_type"}
     config = AutoConfig.for_model("segformer", num_labels=7, **keys)
     AutoModelForSemanticSegmentation.from_config(config).save_pretrained(tmp_path)
-    spec = learner({"kind": "transformers", "task": "segmentation", "model": str(tmp_path)})
+    spec = learner({"kind": "transformers", "task": "segmentation", "model": str(tmp_path), "side": 32})
     trainee = spec.load("cpu", 3)
-    assert trainee.network(trainee.prepare(torch.zeros(1, 3, 48, 64, dtype=torch.uint8))).shape[1] == 3
+    inputs = trainee.prepare(torch.zeros(1, 3, 48, 64, dtype=torch.uint8))
+    assert inputs[0].shape == (1, 3, 32, 32) and trainee.network(inputs).shape[1] == 3
     assert len(spec.digest()) == 64
 
 
