@@ -187,7 +187,8 @@ def join_ranks() -> Iterator[Ranks]:
 def _join() -> Ranks:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return Ranks(Rank())
-    from torch.distributed import PrefixStore, rendezvous
+    from torch.distributed.distributed_c10d import PrefixStore
+    from torch.distributed.rendezvous import rendezvous
 
     try:
         store, index, count = next(rendezvous("env://", timeout=timedelta(seconds=JOIN_SECONDS)))
