@@ -18,12 +18,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
+from itertools import count
 from typing import Any
 
 from synthgen.types import ConfigError, SynthgenError
 
 JOIN_SECONDS = 1800.0
 """How long the ranks of all machines may take until each was heard of once."""
+BEAT_SECONDS = 1.0
 POLL_SECONDS = 0.1
 FAREWELL_SECONDS = 5.0
 """How long rank 0 stays after a failure or the end, so that the others can hear of it."""
@@ -135,12 +137,12 @@ class Ranks:
             time.sleep(POLL_SECONDS)
 
     def _beat(self) -> None:
-        number = 0
-        while not self._ended.wait(min(5.0, self.patience / 10)):
-            number += 1
+        for number in count(1):
             try:
                 self._call("set", f"beat/{self.rank.index}", str(number))
             except LostRank:
+                return
+            if self._ended.wait(min(BEAT_SECONDS, self.patience / 10)):
                 return
 
     def _set(self, key: str, value: Any) -> None:
@@ -191,8 +193,8 @@ def _join() -> Ranks:
     from torch.distributed.rendezvous import rendezvous
 
     try:
-        store, index, count = next(rendezvous("env://", timeout=timedelta(seconds=JOIN_SECONDS)))
+        store, index, world = next(rendezvous("env://", timeout=timedelta(seconds=JOIN_SECONDS)))
     except (RuntimeError, ValueError) as error:
         raise ConfigError(f"the ranks of this job did not find each other: {error}") from error
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    return Ranks(Rank(index, count), PrefixStore(f"synthgen/{attempt}", store))
+    return Ranks(Rank(index, world), PrefixStore(f"synthgen/{attempt}", store))
