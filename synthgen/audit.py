@@ -33,8 +33,9 @@ from synthgen.metrics.privacy.trials import AttackResult, Cell, Rules, Trial, co
 from synthgen.types import ConfigError, Finding
 
 Say = Callable[[str], None]
-FOUR_FIFTHS, DROPPED_P = 0.8, 0.01
-"""A group is called dropped if its share is below this part of the others', and that is less likely by chance."""
+FOUR_FIFTHS, DROPPED_P, DROPPED_LEAST = 0.8, 0.01, 10
+"""A group of at least so many photographs is called dropped if its share with an output is below this part of the
+others', and that is less likely by chance."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,7 +211,7 @@ def _dropped_groups(photos: Sequence[Photo], columns: Mapping[str, Mapping[str, 
         for value in sorted({value for value, _ in known}):
             inside = [made for one, made in known if one == value]
             outside = [made for one, made in known if one != value]
-            if outside and np.mean(inside) < FOUR_FIFTHS * np.mean(outside):
+            if outside and len(inside) >= DROPPED_LEAST and np.mean(inside) < FOUR_FIFTHS * np.mean(outside):
                 table = [[sum(part), len(part) - sum(part)] for part in (inside, outside)]
                 if stats.fisher_exact(table, "less").pvalue < DROPPED_P:
                     counts = f"{sum(inside)} of {len(inside)} photographs have an output"
