@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from diffusers import DDIMScheduler
 from torch import Tensor
-from transformers import SegformerForSemanticSegmentation
+from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
 from synthgen.palettes import Palette
 from synthgen.training.kinds import Reward
@@ -100,10 +100,11 @@ def load_reader(ref: str, palette: Palette) -> Any:
     Raises:
         ConfigError: no SegFormer there, or one of other classes.
     """
-    try:
-        model: Any = SegformerForSemanticSegmentation.from_pretrained(resolve_weights(ref), dtype=torch.float32)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"reward.segmenter: {ref} is no folder of a SegFormer: {error}") from error
+    folder = resolve_weights(ref)
+    config, _ = SegformerConfig.get_config_dict(folder)
+    if config.get("model_type") != "segformer":
+        raise ConfigError(f"reward.segmenter: {ref} is no folder of a SegFormer")
+    model: Any = SegformerForSemanticSegmentation.from_pretrained(folder, dtype=torch.float32)
     if {int(index): name for index, name in model.config.id2label.items()} != dict(enumerate(palette.names)):
         raise ConfigError(f"reward.segmenter: {ref} has other classes than the palette {palette.name}")
     return model.requires_grad_(False).eval()

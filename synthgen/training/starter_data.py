@@ -59,8 +59,17 @@ def prepare_source(spec: StarterSpec, source: Source, palette: Palette, vae: Any
 
 
 def autoencoder_ref(spec: StarterSpec) -> str:
-    """The weights reference of the autoencoder: the one that is named, or that of the starter to go on from."""
-    return spec.autoencoder or str(resolve_weights(spec.start or "") / "vae")
+    """The weights reference of the autoencoder: the one that is named, or that of the starter to go on from.
+
+    Raises:
+        ConfigError: `start` has no autoencoder.
+    """
+    if spec.start is None:
+        return spec.autoencoder or ""
+    folder = resolve_weights(spec.start) / "vae"
+    if not folder.is_dir():
+        raise ConfigError(f"start: {spec.start} is no starter's folder: it has no vae")
+    return str(folder)
 
 
 def protected_ids(names: Sequence[str], palette: Palette) -> list[int]:

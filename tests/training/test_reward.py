@@ -14,6 +14,7 @@ from synthgen.training.kinds import Reward, SegmenterSpec
 from synthgen.training.noise import starter_scheduler
 from synthgen.training.reward import LayoutReward
 from synthgen.training.segmenter import make_segmenter
+from synthgen.training.starter_networks import load_autoencoder
 from synthgen.types import ConfigError
 from tests.training.conftest import run_config, starter_config
 
@@ -51,17 +52,18 @@ def weights(folder: Path, part: str) -> dict[str, torch.Tensor]:
     return load_file(next((folder / part).glob("*.safetensors")))
 
 
-def test_the_loss_teaches_the_prediction_what_the_segmenter_wants_to_see(
-    segmenter: Path, trained_autoencoder: Path
-) -> None:
-    reward = make_reward(segmenter, trained_autoencoder, zoom=1.0)
-    noise = torch.randn(2, 4, 6, 8, generator=torch.Generator().manual_seed(0))
-    ids = torch.full((2, 48, 64), PALETTE.id_of("sky"))
+def test_the_loss_teaches_the_prediction_what_the_segmenter_wants_to_see() -> None:
+    """With the starter's own segmenter and autoencoder: latents alone are led to what reads as sky over road."""
+    vae = load_autoencoder("starter/vae")
+    spec = Reward(steps=3, learn=2, zoom=1.0)
+    reward = LayoutReward(spec, PALETTE, vae, vae.config.scaling_factor, starter_scheduler(), torch.device("cpu"))
+    noise = torch.randn(1, 12, 6, 8, generator=torch.Generator().manual_seed(0))
+    ids = torch.full((1, 48, 64), PALETTE.id_of("sky"))
     ids[:, 24:] = PALETTE.id_of("road")
     said = torch.zeros_like(noise, requires_grad=True)
-    optimizer = torch.optim.Adam([said], lr=0.05)
+    optimizer = torch.optim.Adam([said], lr=0.1)
     losses = []
-    for step in range(25):
+    for step in range(20):
         torch.manual_seed(step)
         loss, right = reward.loss(lambda noisy, steps: said, noise, ids, [0, 2])
         optimizer.zero_grad()
@@ -69,7 +71,7 @@ def test_the_loss_teaches_the_prediction_what_the_segmenter_wants_to_see(
         optimizer.step()
         losses.append(float(loss.detach()))
         assert 0 <= float(right) <= 1
-    assert losses[-1] < losses[0] - 0.2, losses
+    assert losses[-1] < 0.6 * losses[0], losses
 
 
 def test_steps_that_are_not_learnt_from_carry_no_gradient(segmenter: Path, trained_autoencoder: Path) -> None:
@@ -106,8 +108,11 @@ def test_a_starter_goes_on_from_its_own_weights(
         old, new = weights(trained_starter, part), weights(folder, part)
         assert old.keys() == new.keys()
         assert all(torch.equal(old[name], new[name]) for name in old), part
-    for name in ("tokenizer/tokenizer.json", "vae/config.json"):
-        assert (folder / name).read_text() == (trained_starter / name).read_text()
+    words, scale = (
+        [json.loads((root / name).read_text())[key] for root in (trained_starter, folder)]
+        for name, key in (("tokenizer/tokenizer.json", "model"), ("vae/config.json", "scaling_factor"))
+    )
+    assert words[0] == words[1] and scale[0] == scale[1]
 
 
 def test_the_reward_is_measured_and_moves_what_is_trained_alone(
