@@ -71,7 +71,7 @@ class BenchmarkSpec(BaseModel):
         return self
 
 
-def load_benchmark(path: Path, source: Path | None, identities: Path | None) -> BenchmarkSpec:
+def load_benchmark(path: Path, source: Path | str | None, identities: Path | None) -> BenchmarkSpec:
     """The spec of a file, with the source and identities of the command line.
 
     Raises:

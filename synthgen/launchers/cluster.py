@@ -9,6 +9,7 @@ bounded number of times; nothing of an unfinished shard is visible, so that is h
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
@@ -159,7 +160,7 @@ def connect(spec: RaySpec) -> Any:
     if not address:
         options = {"address": "local", "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
     try:
-        ray.init(**options, log_to_driver=False, logging_level="ERROR")
+        ray.init(**options, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ConfigError(f"execution.ray.address: {address}: no cluster answers there ({error})") from error
     return ray

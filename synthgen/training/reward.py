@@ -23,7 +23,7 @@ from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
 from synthgen.palettes import Palette
 from synthgen.training.kinds import Reward
-from synthgen.training.segmenter import IGNORED, MEAN, STD
+from synthgen.training.segmenter import IGNORED, SCALINGS
 from synthgen.types import ConfigError
 from synthgen.weights import resolve_weights
 
@@ -74,7 +74,7 @@ class LayoutReward:
         pixels, ids = self._window(pixels, ids)
         gain = torch.randn(len(pixels), 3, 1, 1, device=pixels.device).mul(EXPOSURE).exp()
         pixels = pixels * gain + NOISE * torch.randn_like(pixels)
-        mean, std = (torch.tensor(values, device=pixels.device)[:, None, None] for values in (MEAN, STD))
+        mean, std = (torch.tensor(values, device=pixels.device)[:, None, None] for values in SCALINGS["segformer"])
         logits = self.model(pixel_values=(pixels - mean) / std).logits.float()
         logits = F.interpolate(logits, ids.shape[-2:], mode="bilinear")
         known = ids != 0  # a window may show nothing but `unknown`

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from synthgen.benchmark import BenchmarkSpec, MethodSpec, method_config
 from synthgen.datasets.base import Dataset
-from synthgen.launch import Rank, launch, pick_device, ranks, resolve
+from synthgen.launch import Rank, launch, pick_device, resolve
+from synthgen.ranks import join_ranks
 from synthgen.types import Row
 from synthgen.utility.answers import Answers
 from synthgen.utility.cells import CellStore, cell_digest, cells_of
@@ -42,18 +43,19 @@ def measure_utility(
     study = read_study(spec, source, folders, say)
     store = CellStore(root / "private" / "cells")
     cells = cells_of(study, spec)
-    with ranks() as (rank, share):
+    with join_ranks() as ranks:
+        rank = ranks.rank
         device = pick_device(spec.device, rank)
         digests = {cell.key: cell_digest(cell, study, spec, device) for cell in cells}
-        left = share([cell.key for cell in cells if not store.done(digests[cell.key])])
+        left = ranks.share([list(cell.key) for cell in cells if not store.done(digests[cell.key])])
         workshop = Workshop(study, spec, device)
         for number, key in enumerate(left[rank.index :: rank.count], start=1):
-            cell = next(one for one in cells if one.key == key)
+            cell = next(one for one in cells if list(one.key) == key)
             began = time.monotonic()
-            store.save(digests[key], workshop.answers(cell))
+            store.save(digests[cell.key], workshop.answers(cell))
             took = time.monotonic() - began
             say(f"{number} of {len(left[rank.index :: rank.count])}: {' · '.join(map(str, key))} in {took:.1f} s")
-        share("done")
+        ranks.share()
         if not rank.first:
             return None
 

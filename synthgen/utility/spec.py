@@ -150,7 +150,7 @@ def mixture_name(of: ArmName, share: float) -> ArmName:
     return f"{of} {100 * share:g} %"
 
 
-def load_utility_spec(path: Path, source: Path | None, assignments: Sequence[str]) -> UtilitySpec:
+def load_utility_spec(path: Path, source: Path | str | None, assignments: Sequence[str]) -> UtilitySpec:
     """The spec of a file, with the source of the command line and each `key=value` applied.
 
     Raises:
