@@ -24,7 +24,9 @@ SHOWN = 3
 NO_SOURCE = "source={format: imagefolder, path: no-source-named}"
 
 
-def describe(config: Path | None, source: Path | str | None, assignments: list[str] | None, offline: bool) -> dict[str, Any]:
+def describe(
+    config: Path | None, source: Path | str | None, assignments: list[str] | None, offline: bool
+) -> dict[str, Any]:
     """Everything that `synthgen check` tells about a config.
 
     With `offline` no hub is asked, no weights are opened, and a source that is not there is only told.

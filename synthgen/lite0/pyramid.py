@@ -49,7 +49,7 @@ class Lite0PyramidForSemanticSegmentation(PreTrainedModel):
         )
         self.classifier = nn.Conv2d(width, config.num_labels, 1)
         self._frozen: tuple[Lite0Network, ...] = ()
-        self.post_init()
+        self.post_init()  # type: ignore[no-untyped-call]
 
     def forward(self, pixel_values: Tensor, **_: Any) -> SemanticSegmenterOutput:
         """As every `…ForSemanticSegmentation`.
@@ -68,7 +68,7 @@ class Lite0PyramidForSemanticSegmentation(PreTrainedModel):
         """
         if not self._frozen:
             network = load_network(check_backbone(self.config))
-            self._frozen = (network.to(pixel_values.device, memory_format=torch.channels_last),)
+            self._frozen = (network.to(pixel_values.device).to(memory_format=torch.channels_last),)  # type: ignore[call-overload]
         return self._frozen[0].taps(pixel_values.to(memory_format=torch.channels_last), tuple(TAPS))
 
     def read(self, levels: Sequence[Tensor]) -> Tensor:
@@ -81,8 +81,8 @@ class Lite0PyramidForSemanticSegmentation(PreTrainedModel):
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         """`.to`, `.float` and the like reach the backbone too."""
         for network in self._frozen:
-            network._apply(fn, recurse)
-        return super()._apply(fn, recurse)
+            network._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
 
 
 AutoModelForSemanticSegmentation.register(Lite0PyramidConfig, Lite0PyramidForSemanticSegmentation, exist_ok=True)
