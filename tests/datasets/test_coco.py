@@ -443,3 +443,12 @@ def test_bad_keypoints_cost_one_image(tmp_path: Path, points: Any) -> None:
         save(tmp_path / "images" / name, picture(ord(name[0])))
     write(tmp_path / "x.json", table(["a.jpg", "b.jpg"], [annotation(1, 139, keypoints=points), annotation(2, 140)]))
     assert codes(Coco(path=tmp_path)) == {"images/a.jpg": "keypoints-invalid", "images/b.jpg": "ok"}
+
+
+def test_torchvision_reads_a_release(coco: Path, tmp_path: Path) -> None:
+    datasets = pytest.importorskip("torchvision.datasets", reason="torchvision is not installed")
+    release(Coco(path=coco), PSEUDONYM, tmp_path / "out")
+    folder = tmp_path / "out/train2017"
+    found = datasets.CocoDetection(str(folder), str(tmp_path / "out/annotations/instances_train2017.json"))
+    assert len(found) == 3 and {image.size for image, _ in found} == {SIZE}
+    assert sorted(len(objects) for _, objects in found) == [0, 2, 2]

@@ -196,3 +196,11 @@ def test_links_to_folders_and_hidden_files_are_not_followed(tmp_path: Path) -> N
     assert [item.id for item in index.items] == ["a.jpg"]
     found = [(finding.code, finding.subject) for finding in index.findings]
     assert found == [("link-not-followed", "more"), ("file-not-released", "README.md")]
+
+
+def test_torchvision_reads_a_release(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("torchvision.datasets", reason="torchvision is not installed")
+    make(tmp_path / "in", LAYOUTS["classes"])
+    release(resolve_source(tmp_path / "in"), PSEUDONYM, tmp_path / "out")
+    found = datasets.ImageFolder(str(tmp_path / "out"))
+    assert found.classes == ["cat", "dog"] and sorted(number for _, number in found) == [0, 1, 1]

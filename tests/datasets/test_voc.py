@@ -274,3 +274,7 @@ def test_torchvision_reads_what_is_written(voc: Path, tmp_path: Path) -> None:
     convert(voc, tmp_path / "VOCdevkit/VOC2012", "voc")
     found = datasets.VOCDetection(str(tmp_path), year="2012", image_set="train")
     assert len(found) == 2 and found[0][1]["annotation"]["filename"] == "a.jpg"
+    (one,) = datasets.VOCSegmentation(str(tmp_path), year="2012", image_set="train")
+    source = Voc(path=voc)
+    labels = source.read(next(item for item in source.index().items if item.id.endswith("/a.jpg"))).labels
+    assert labels.mask is not None and (np.array(one[1]) == labels.mask).all()
