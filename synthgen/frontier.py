@@ -64,7 +64,7 @@ def draw_frontier(points: Sequence[Point], limit: float, path: Path) -> bool:
     unmeasured = ("use was not measured", [(point, float(place)) for place, point in enumerate(points)])
     shown = [panel for panel in panels if panel[1]] or [unmeasured]
     figure = Figure(figsize=(6.8 * len(shown), 5.2), layout="constrained")
-    canvas = FigureCanvasAgg(figure)
+    canvas: Any = FigureCanvasAgg(figure)
     floors = [point.floor for point in points if point.floor is not None]
     drawn = []
     for place, (title, values) in enumerate(shown, start=1):

@@ -15,6 +15,7 @@ from scipy import stats
 
 Matrix = NDArray[np.float64]
 Indices = NDArray[np.int64]
+MIN_STRANGERS = 30
 FLAT = 1e-6
 """Distances that differ by less than this share of their mean are the same."""
 
@@ -109,21 +110,25 @@ def equal_error_rate(genuine: NDArray[np.floating], impostors: NDArray[np.floati
 def single_out(gaps: Matrix, own: NDArray[np.bool_], alpha: float) -> NDArray[np.bool_]:
     """(probes,) whether a probe is nearer to its own than chance explains; see `beyond_impostors`.
 
-    Twice, at half of α each: by distances as they are, and by distances less their mean over that probe's strangers, in
-    standard deviations. The first finds a copy among noise. The second finds who stands out where all others look alike
-    (one face left in among empty edge maps), and are therefore nearer to each other than anyone to himself.
+    Twice, at half of α each: by distances as they are, and, where there are `MIN_STRANGERS`, by distances less their
+    mean over that probe's strangers, in standard deviations (the prediction interval of Student's t). The first finds a
+    copy among noise. The second finds who stands out where all others look alike (one face left in among empty edge
+    maps), and are therefore nearer to each other than anyone to himself.
 
     Args:
         gaps: (probes, gallery) distances; `own`: the same shape, whose photograph each is.
     """
-    others = np.ma.array(gaps, mask=own)
-    spread = np.maximum(others.std(axis=1).filled(0.0), FLAT * max(float(gaps.mean()), FLAT))[:, None]
-    scores = (gaps - others.mean(axis=1).filled(0.0)[:, None]) / spread
-    rows = np.nonzero(own)[0]
     found: NDArray[np.bool_] = np.zeros(len(gaps), np.bool_)
-    for measure in (gaps, scores):
-        beyond, _ = beyond_impostors(measure[own], measure[~own], alpha / 2)
-        found[rows[beyond]] = True
+    rows = np.nonzero(own)[0]
+    found[rows[beyond_impostors(gaps[own], gaps[~own], alpha / 2)[0]]] = True
+    strangers = int((~own).sum(axis=1).min()) if own.size else 0
+    if strangers < MIN_STRANGERS or not len(rows):
+        return found
+    others = np.ma.array(gaps, mask=own)
+    spread = np.maximum(others.std(axis=1, ddof=1).filled(0.0), FLAT * max(float(gaps.mean()), FLAT))[:, None]
+    scores = (gaps - others.mean(axis=1).filled(0.0)[:, None]) / spread
+    reach = float(stats.t.ppf(alpha / 2 / len(rows), strangers - 1)) * (1 + 1 / strangers) ** 0.5
+    found[rows[scores[own] < min(reach, float(scores[~own].min()))]] = True
     return found
 
 
