@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from synthgen.hardness import HardnessSpec, class_hardness, count_pixels, deal_by_rank, mask_hardness, rank_members
-from synthgen.inspect import run_status
 from synthgen.launch import resolve
 from synthgen.plan import Member, Plan, PlanSpec
 from synthgen.refill import target_distances
+from synthgen.status import run_status
 from synthgen.types import ClassInfo, ConfigError, Row
 from tests.datasets_for_tests import GOOD, config_value, parsed, rows, run, write_streets
 
