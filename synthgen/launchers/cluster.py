@@ -147,6 +147,8 @@ def connect(spec: RaySpec) -> Any:
         ConfigError: Ray is not installed, or the cluster does not answer.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray gives its workers the lowest priority but four; beside any other load they would hardly run.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     # 0: a worker without GPUs must not see them; without it Ray says that this will be the default.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
