@@ -74,9 +74,9 @@ def draw_frontier(points: Sequence[Point], limit: float, path: Path) -> bool:
             axes.axvline(max(floors), color="#5b7fa6", linewidth=1, linestyle=":", label="originals to originals")
         drawn.append((axes, _draw_points(axes, values)))
         axes.legend(loc="best", fontsize=8, framealpha=0.9)
-    canvas.draw()  # type: ignore[no-untyped-call]
+    canvas.draw()
     for axes, places in drawn:
-        _label(axes, places, canvas.get_renderer())  # type: ignore[no-untyped-call]
+        _label(axes, places, canvas.get_renderer())
     partial = path.with_name(f".{path.stem}.{os.getpid()}.png")
     figure.savefig(partial, dpi=130, metadata={"Software": None})
     os.replace(partial, path)
