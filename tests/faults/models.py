@@ -86,7 +86,7 @@ def out_of_memory(lab: Lab) -> str:
     assert ended.codes == lab.finished.codes
     assert [row.seed for row in ended.rows] == [row.seed for row in lab.finished.rows]
     assert any("out of memory" in row.message for row in ended.rows), "the ledger tells whose batch was another"
-    return "smaller batch, in the ledger, seeds unchanged · the run ended with every output"
+    return "smaller batch, logged, seeds unchanged · the run ended with every output"
 
 
 # ---- pictures that are none
