@@ -38,8 +38,12 @@ def go(resolved: Resolved, out: Path) -> None:
 
 
 def what_matters(out: Path) -> dict[str, bytes]:
-    """Everything that a run leaves, less the lock; control maps, shards and ledgers too."""
-    return {name: data for name, data in tree(out).items() if name != "private/lock"}
+    """Everything that a run leaves, less the lock and the notes of progress; control maps, shards and ledgers too."""
+    return {
+        name: data
+        for name, data in tree(out).items()
+        if name != "private/lock" and not name.startswith("private/progress/")
+    }
 
 
 @pytest.fixture(scope="module")
