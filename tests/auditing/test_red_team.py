@@ -22,7 +22,7 @@ from synthgen.types import Image
 from tests.auditing import crowd
 from tests.auditing.crowd import portrait, stranger
 
-PEOPLE, PHOTOS = 70, 2
+PEOPLE, PHOTOS = 40, 2
 
 
 def edges(image: Image) -> Image:
@@ -71,31 +71,31 @@ def test_one_identity_whose_edges_were_left_in(tmp_path: Path, leaving: frozense
 
 
 def test_a_filter_that_drops_one_group(tmp_path: Path) -> None:
-    found = pairs(tmp_path, 110, 4, stranger)
+    found = pairs(tmp_path, 80, 2, stranger)
     kept = {name: made for name, made in found.outputs.items() if int(name[1:4]) % 2}
     whole, dropped = (
-        audit(replace(found, outputs=outputs), crowd.spec(max_bound=0.12), tmp_path / "cache")
+        audit(replace(found, outputs=outputs), crowd.spec(max_bound=0.15), tmp_path / "cache")
         for outputs in (found.outputs, kept)
     )
     assert whole.conclusion.verdict == "pass" and not whole.findings
     assert dropped.conclusion.verdict == "insufficient"
     assert "group band=A: nobody of it was attacked" in dropped.conclusion.reasons
     (finding,) = [one for one in dropped.findings if one.code == "group-dropped"]
-    assert finding.subject == "group band=A" and finding.message.startswith("0 of 220 photographs have an output")
+    assert finding.subject == "group band=A" and finding.message.startswith("0 of 80 photographs have an output")
     assert "p000" not in str(audit_record(dropped))
 
 
 def test_one_output_a_person_leaves_no_anonymised_gallery_and_does_not_block(tmp_path: Path) -> None:
-    found = pairs(tmp_path, 110, 4, stranger)
+    found = pairs(tmp_path, 80, 2, stranger)
     one_each = {name: made for name, made in found.outputs.items() if "photo 0" in name}
-    result = audit(replace(found, outputs=one_each), crowd.spec(max_bound=0.12), tmp_path / "cache")
+    result = audit(replace(found, outputs=one_each), crowd.spec(max_bound=0.25), tmp_path / "cache")
     assert result.conclusion.verdict == "pass", format_audit(result)
     for attacker in ("patterns", "gradients"):
         why = result.not_run[f"re-identification, anonymised gallery by {attacker}"]
         assert why.startswith("does not apply")
     assert not any("anonymised" in one.attack and one.gates for one in result.attacks)
     lazy = next(one for one in result.attacks if one.attack == "re-identification, lazy")
-    assert lazy.n == 110, "all others are attacked as before"
+    assert lazy.n == 80, "all others are attacked as before"
 
 
 def test_a_location_in_the_output_folder_beside_the_images(tmp_path: Path) -> None:

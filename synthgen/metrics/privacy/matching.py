@@ -124,12 +124,25 @@ def single_out(gaps: Matrix, own: NDArray[np.bool_], alpha: float) -> NDArray[np
     strangers = int((~own).sum(axis=1).min()) if own.size else 0
     if strangers < MIN_STRANGERS or not len(rows):
         return found
-    others = np.ma.array(gaps, mask=own)
-    spread = np.maximum(others.std(axis=1, ddof=1).filled(0.0), FLAT * max(float(gaps.mean()), FLAT))[:, None]
-    scores = (gaps - others.mean(axis=1).filled(0.0)[:, None]) / spread
+    scores = _studentized(gaps, own)
     reach = float(stats.t.ppf(alpha / 2 / len(rows), strangers - 1)) * (1 + 1 / strangers) ** 0.5
     found[rows[scores[own] < min(reach, float(scores[~own].min()))]] = True
     return found
+
+
+def _studentized(gaps: Matrix, own: NDArray[np.bool_]) -> Matrix:
+    """Each distance less the mean of its row's strangers, in their standard deviations; a stranger is left out of the
+    mean and deviation that it is measured by (externally studentized residuals), so that all are measured alike."""
+    apart = (~own).astype(np.float64)
+    count = apart.sum(axis=1, keepdims=True)
+    away = gaps - (gaps * apart).sum(axis=1, keepdims=True) / count
+    squares = (away**2 * apart).sum(axis=1, keepdims=True)
+    shift = np.where(own, 1.0, count / (count - 1))
+    freedom = np.where(own, count - 1, count - 2)
+    left = np.where(own, squares, squares - shift * away**2)
+    spread = np.sqrt(np.maximum(left, 0) / freedom)
+    scores: Matrix = away * shift / np.maximum(spread, FLAT * max(float(gaps.mean()), FLAT))
+    return scores
 
 
 def beyond_impostors(

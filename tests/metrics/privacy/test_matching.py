@@ -11,6 +11,7 @@ from synthgen.metrics.privacy.matching import (
     equal_error_rate,
     far_threshold,
     rank_identities,
+    single_out,
 )
 
 
@@ -67,3 +68,24 @@ def test_one_leak_among_many_is_singled_out_and_no_one_without_one() -> None:
         assert beyond_impostors(own, impostors, 0.05)[0][17]
     assert false <= 4
     assert not beyond_impostors(np.zeros(3), np.zeros(1), 0.05)[0].any()
+
+
+def look_alikes(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Distances of 60 probes to 60 photographs, which all but look the same; and whose each is."""
+    random = np.random.default_rng(seed)
+    return random.normal(0.1, 0.01, (60, 60)), np.eye(60, dtype=np.bool_)
+
+
+def test_who_stands_out_among_look_alikes_is_singled_out() -> None:
+    gaps, own = look_alikes(0)
+    gaps[7] += 0.9
+    gaps[:, 7] += 0.9
+    gaps[7, 7] = 0.4
+    assert np.flatnonzero(single_out(gaps, own, 0.001)).tolist() == [7], "farther from himself than others among them"
+    few = single_out(gaps[:20, :20], own[:20, :20], 0.001)
+    assert not few.any(), "twenty strangers are too few to tell"
+
+
+def test_nobody_is_singled_out_by_chance() -> None:
+    found = [single_out(*look_alikes(seed), 0.001).any() for seed in range(400)]
+    assert sum(found) <= 3
