@@ -22,7 +22,7 @@ class ConvNet(Learner):
     title: ClassVar[str] = "convolutional network from random weights"
     kind: Literal["convnet"] = "convnet"
     learning_rate: float = Field(default=3e-3, gt=0)
-    width: int = Field(default=16, ge=4, le=256)
+    width: int = Field(default=12, ge=4, le=256)
     depth: int = Field(default=3, ge=1, le=5)
 
     def digest(self) -> str:

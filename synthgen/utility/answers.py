@@ -23,7 +23,6 @@ Answers = dict[str, NDArray[Any]]
 
 def pixel_answers(logits: Tensor, masks: NDArray[np.uint8]) -> Answers:
     """What is stored of (n, classes, h, w) logits."""
-
     labels = torch.from_numpy(masks.astype(np.int64))
     probability = F.interpolate(logits, labels.shape[-2:], mode="bilinear").softmax(1)
     confidence, read = probability.max(1)

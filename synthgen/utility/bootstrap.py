@@ -64,11 +64,16 @@ def over_seeds(values: NDArray[np.float64], draws: Draws) -> Replicates:
     return np.concatenate([mean[:1], mean[1:] + np.sqrt(seeds / (seeds - 1)) * (picked - mean[1:])])
 
 
-def interval(replicates: Replicates, confidence: float) -> Interval:
-    """The value and the percentiles of its replicates; draws in which it does not exist are left out."""
+def interval(replicates: Replicates, confidence: float, share: bool = False) -> Interval:
+    """The value and the percentiles of its replicates; draws in which it does not exist are left out.
+
+    Of a `share` (0..1) the widening by few seeds may reach beyond what there is: such bounds are cut.
+    """
     value = float(replicates[0])
     told = replicates[1:][np.isfinite(replicates[1:])]
     if not np.isfinite(value) or not len(told):
         return Interval(None, None, None)
     low, high = np.quantile(told, [(1 - confidence) / 2, (1 + confidence) / 2])
+    if share:
+        low, high = np.clip([low, high], 0, 1)
     return Interval(value, float(low), float(high))

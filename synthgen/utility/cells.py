@@ -64,7 +64,6 @@ def _tested_as(arm: str, study: Study) -> str:
 
 def cell_digest(cell: Cell, study: Study, spec: UtilitySpec, device: str) -> str:
     """Hex that names everything that decides the cell's numbers."""
-
     parts = {
         "format": FORMAT,
         "model": cell.model.model_dump(mode="json", exclude={"name"}),

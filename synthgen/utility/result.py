@@ -210,15 +210,15 @@ class Assembler:
         classes = tuple(
             ClassOutcome(
                 name,
-                interval(side.classes[:, place], level),
+                interval(side.classes[:, place], level, True),
                 interval(side.classes[:, place] - real.classes[:, place], level),
             )
             for place, name in enumerate(self._study.words.names)
         )
         return Outcome(
             chosen.name, chosen.of, chosen.share, model.name, model.task, METRIC[model.task],
-            interval(side.score, level), side.by_seed, difference, ratio, interval(side.calibration, level),
-            interval(side.accuracy, level), verdict, reason, classes,
+            interval(side.score, level, True), side.by_seed, difference, ratio, interval(side.calibration, level, True),
+            interval(side.accuracy, level, True), verdict, reason, classes,
         )  # fmt: skip
 
     def _judge(self, chosen: TrainingSet, difference: Interval, real: float, floor: float) -> tuple[Verdict, str]:
@@ -256,7 +256,7 @@ class Assembler:
                         model.name,
                         METRIC[model.task],
                         len(at),
-                        interval(there.score, level),
+                        interval(there.score, level, True),
                         interval(there.score - real.score, level),
                         interval(there.accuracy - real.accuracy, level),
                     )
@@ -274,7 +274,7 @@ class Assembler:
             scores = np.stack([sides[one.name].score for one in points])
             best = int(np.argmax(np.nan_to_num(scores[:, 0], nan=-1.0)))
             support = float((np.nan_to_num(scores[:, 1:], nan=-1.0).argmax(0) == best).mean())
-            intervals = tuple(interval(row, self._spec.confidence) for row in scores)
+            intervals = tuple(interval(row, self._spec.confidence, True) for row in scores)
             shares = tuple(one.share for one in points)
             found.append(
                 MixtureCurve(mixture.of, model.name, METRIC[model.task], shares, intervals, shares[best], support)

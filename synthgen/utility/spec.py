@@ -73,6 +73,7 @@ class QuickSpec(BaseModel):
     steps: int = Field(default=100, ge=1)
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
     shares: tuple[float, ...] = (0.5,)
+    variants: int = Field(default=1, ge=1, le=16)
 
 
 class UtilitySpec(BaseModel):
@@ -138,7 +139,8 @@ class UtilitySpec(BaseModel):
         """The same question with the effort of `quick`."""
         quick = self.quick
         mixtures = tuple(mixture.model_copy(update={"shares": quick.shares}) for mixture in self.mixtures)
-        return self.model_copy(update={"steps": quick.steps, "seeds": quick.seeds, "mixtures": mixtures})
+        effort = {"steps": quick.steps, "seeds": quick.seeds, "variants": quick.variants}
+        return self.model_copy(update={**effort, "mixtures": mixtures})
 
     def digest(self) -> str:
         """SHA-256 (hex) of the resolved spec: what was asked, before anything was seen."""

@@ -31,21 +31,20 @@ class Workshop:
         self._study, self._spec, self._device = study, spec, device
         self._model: Learner | None = None
         self._prepared: dict[str, tuple[list[Tensor], Tensor | None]] = {}
+        self._tests: dict[str, list[Tensor]] = {}
 
     def answers(self, cell: Cell) -> dict[str, Answers]:
         """Train the cell and try it; the same cell gives the same answers on one kind of device and library."""
-
         if cell.model != self._model:
-            self._model, self._prepared = cell.model, {}
+            self._model, self._prepared, self._tests = cell.model, {}, {}
         torch.set_num_threads(self._spec.threads)
         torch.manual_seed(derive_seed(cell.seed, cell.model.name, 0, 0, "utility-weights") % 2**31)
         trainee = cell.model.load(self._device, len(self._study.words.names))
         self._train(cell, trainee)
         tests = {name: self._study.arms[name].test for name in cell.tests}
-        return {name: self._try(trainee, cell.model, test) for name, test in tests.items() if test is not None}
+        return {name: self._try(trainee, cell.model, name, test) for name, test in tests.items() if test is not None}
 
     def _train(self, cell: Cell, trainee: Trainee) -> None:
-
         spec, network = self._spec, trainee.network
         sets = {name: self._views(name, trainee, cell.model) for name in set(cell.chosen.arms)}
         present = {name: torch.from_numpy(self._study.arms[name].train.present).long() for name in sets}
@@ -76,7 +75,6 @@ class Workshop:
 
     def _views(self, arm: str, trainee: Trainee, model: Learner) -> tuple[list[Tensor], Tensor | None]:
         """Every view of every picture of an arm, prepared: view v of picture i is row i · variants + v."""
-
         if arm not in self._prepared:
             pictures = self._study.arms[arm].train
             views = [
@@ -98,17 +96,17 @@ class Workshop:
         return self._prepared[arm]
 
     def _prepare(self, trainee: Trainee, images: NDArray[np.uint8]) -> list[Tensor]:
-
         parts = [trainee.prepare(_to_tensor(images[start : start + CHUNK])) for start in range(0, len(images), CHUNK)]
         return [torch.cat(levels) for levels in zip(*parts, strict=True)]
 
-    def _try(self, trainee: Trainee, model: Learner, test: Pictures) -> Answers:
-
+    def _try(self, trainee: Trainee, model: Learner, name: str, test: Pictures) -> Answers:
+        if name not in self._tests:
+            self._tests[name] = self._prepare(trainee, test.images)
         found: list[Answers] = []
         for start in range(0, len(test.ids), CHUNK):
             part = slice(start, start + CHUNK)
             with torch.inference_mode():
-                inputs = [one.to(self._device).float() for one in trainee.prepare(_to_tensor(test.images[part]))]
+                inputs = [one[part].to(self._device).float() for one in self._tests[name]]
                 logits = trainee.network(inputs).float()
                 if model.task == "segmentation" and test.masks is not None:
                     found.append(pixel_answers(logits.cpu(), test.masks[part]))
@@ -119,7 +117,6 @@ class Workshop:
 
 def pixel_loss(logits: Tensor, masks: Tensor) -> Tensor:
     """Mean cross-entropy over labelled pixels, 0 where a batch has none; `masks` (n, h, w) of places."""
-
     scaled = F.interpolate(logits, masks.shape[-2:], mode="bilinear")
     summed = F.cross_entropy(scaled, masks.long(), ignore_index=IGNORE, reduction="sum")
     return summed / (masks != IGNORE).sum().clamp(min=1)

@@ -70,7 +70,7 @@ def test_a_learner_learns(value: dict[str, Any]) -> None:
     optimizer = torch.optim.AdamW(trainee.network.parameters(), lr=spec.learning_rate)
     losses = []
     trainee.network.train()
-    for _ in range(25):
+    for _ in range(15):
         logits = trainee.network(inputs)
         assert logits.shape[:2] == (4, 2) and logits.dim() == (4 if spec.task == "segmentation" else 2)
         loss = pixel_loss(logits, masks) if spec.task == "segmentation" else class_loss(logits, one_hot(up), True)

@@ -77,13 +77,13 @@ def spec_value(source_folder: Path, **changes: Any) -> dict[str, Any]:
         "source": {"path": str(source_folder), "format": "masks"},
         "models": [
             {"name": "unet", "kind": "convnet", "task": "segmentation", "width": 8, "depth": 1, "learning_rate": 0.02},
-            {"name": "classes", "kind": "convnet", "task": "classes", "width": 8, "depth": 1, "learning_rate": 0.02},
+            {"name": "classes", "kind": "convnet", "task": "classes", "width": 4, "depth": 1, "learning_rate": 0.02},
         ],
         "size": [32, 24],
         "steps": 60,
         "variants": 1,
         "bootstraps": 200,
-        "margin": 0.1,
+        "margin": 0.05,
         "device": "cpu",
     }
     return value | changes

@@ -56,7 +56,7 @@ def outcome(found: Utility, arm: str, model: str = "unet") -> Outcome:
 
 def test_what_is_nearly_real_is_as_good_and_damage_is_worse(made: Made) -> None:
     real, near, damaged = (outcome(made.found, arm) for arm in ("real", "near", "damaged"))
-    assert real.score.value is not None and real.score.value > 0.5
+    assert real.score.value is not None and real.score.value > 0.4
     assert real.difference.value == 0 and real.ratio.value == 1
     assert near.verdict != "fail" and near.difference.high is not None and near.difference.high > -made.spec.margin
     assert damaged.verdict == "fail"
