@@ -296,12 +296,18 @@ def parse_config(value: dict[str, Any], origin: str) -> RunConfig:
     except ValidationError as error:
         lines = [f"{origin}: {error.error_count()} problem(s)"]
         for problem in error.errors():
-            key = ".".join(str(part) for part in problem["loc"]) or "(top)"
+            key = ".".join(_one_line(part) for part in problem["loc"]) or "(top)"
             message = problem["msg"].removeprefix("Value error, ")
             if problem["type"] == "extra_forbidden":
                 message = "unknown key; remove it or correct its spelling"
             lines.append(f"  {key}: {message}")
         raise ConfigError("\n".join(lines)) from error
+
+
+def _one_line(part: str | int) -> str:
+    """A part of a key, in quotes where it would break the line or not be seen."""
+    text = str(part)
+    return text if text.isprintable() and text.strip() else repr(text)
 
 
 def dump_config(config: RunConfig) -> str:
