@@ -16,7 +16,7 @@ from synthgen.finishing import count_by_stage
 from synthgen.place import open_place
 from synthgen.progress import Progress, read_progress
 from synthgen.remote import local_path
-from synthgen.rundir import RunDir, open_run
+from synthgen.rundir import open_run
 
 AT_WORK = ("loading", "working", "waiting")
 
@@ -49,10 +49,12 @@ def run_status(place: Path | str, cache: Path | None = None) -> dict[str, Any]:
     seen = sum(shard.count(config.plan.variants) for shard in done)
     now = time.time()
     workers = [progress.judged(now) for progress in read_progress(run.progress)]
+    # Of a run in a bucket only the report is fetched, which is put there last.
+    released = (run.report / "report.json").is_file() and (local_path(place) is None or run.release.is_dir())
     return {
         "run_id": run.run_id(),
         "name": config.name,
-        "state": _state(run, workers, bool(shards) and len(done) == len(shards)),
+        "state": _state(workers, bool(shards) and len(done) == len(shards), released),
         "shards": len(shards),
         "shards_done": len(done),
         "outputs": outputs,
@@ -61,14 +63,14 @@ def run_status(place: Path | str, cache: Path | None = None) -> dict[str, Any]:
         "stages": count_by_stage(config, stages),
         **_speed(workers, outputs - seen),
         "workers": [asdict(worker) | {"silent": max(0.0, now - worker.seen)} for worker in workers],
-        "released": (run.report / "report.json").is_file(),
+        "released": released,
     }
 
 
-def _state(run: RunDir, workers: Sequence[Progress], all_done: bool) -> str:
+def _state(workers: Sequence[Progress], all_done: bool, released: bool) -> str:
     """`running`, `stopped` before the end, `finishing` (the release is being written) or `done`."""
     if all_done:
-        return "done" if (run.report / "report.json").is_file() else "finishing"
+        return "done" if released else "finishing"
     return "running" if any(worker.state in AT_WORK for worker in workers) else "stopped"
 
 
