@@ -27,7 +27,9 @@ from tests.datasets_for_tests import (
     python,
     rows,
     run,
+    street,
     tree,
+    write_image,
     write_streets,
 )
 
@@ -156,6 +158,15 @@ def test_what_cannot_work_stops_before_anything_is_written(
         run(value, tmp_path / "run")
     assert all(word in str(raised.value) for word in words), raised.value
     assert not (tmp_path / "run").exists()
+
+
+def test_classes_of_whole_images_need_no_place_in_a_palette(tiny_sd: Path, tmp_path: Path) -> None:
+    """Class folders say what an image shows, not where: a segmenter paints the map, whatever the folders are called."""
+    for name in ("Zeppelin", "Gondola"):
+        write_image(tmp_path / "source" / name / "1.png", street(0)[0])
+    value = config_value(tmp_path / "source", tiny_sd, source={"path": str(tmp_path / "source")})
+    value["extract"][1]["model"] = "starter/segmenter"
+    assert [info.name for info in resolve(parsed(value)).index.classes] == ["Gondola", "Zeppelin"]
 
 
 def test_an_image_lost_since_the_start_is_named(street_set: Path, tiny_sd: Path, tmp_path: Path) -> None:
