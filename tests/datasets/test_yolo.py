@@ -246,3 +246,12 @@ def test_ultralytics_reads_what_is_written(yolo: Path, tmp_path: Path) -> None:
     convert(yolo, tmp_path / "out", "yolo")
     checked = data.check_det_dataset(str(tmp_path / "out/data.yaml"))
     assert checked["names"] == {0: "cat", 1: "dog"} and Path(checked["train"]).is_dir()
+    dataset = pytest.importorskip("ultralytics.data.dataset", reason="ultralytics is not whole")
+    read = dataset.YOLODataset(img_path=checked["train"], data=checked, task="detect", augment=False)
+    rows = {Path(one["im_file"]).name: one["cls"].ravel().tolist() for one in read.labels}
+    source = Yolo(path=tmp_path / "out")
+    assert rows == {
+        item.image.name: [float(instance.class_id) for instance in source.read(item).labels.instances]
+        for item in source.index().items
+        if item.split == "train"
+    }
