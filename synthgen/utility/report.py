@@ -78,10 +78,10 @@ def _write_json(record: dict[str, Any], path: Path) -> None:
 
 
 def format_utility(found: Utility, spec: UtilitySpec) -> str:
-    """Tables: arms by model, classes, mixtures, cross tests; then the verdict."""
+    """Tables: arms by model, classes, mixtures, ignored labels, cross tests; then the verdict."""
     drawn = StringIO()
     console = Console(file=drawn, width=WIDTH, no_color=True)
-    for table in (_arms(found), *_classes(found), _mixtures(found), _cross(found)):
+    for table in (_arms(found), *_classes(found), _mixtures(found), _filters(found), _cross(found)):
         if table.row_count:
             console.print(table)
     cut = f", cut into {found.units} stretches, so intervals are too narrow" if found.cut else ""
@@ -152,6 +152,13 @@ def _mixtures(found: Utility) -> Table:
         pairs = zip(one.shares, one.scores, strict=True)
         scores = "  ".join(f"{share:.0%} {'–' if got.value is None else f'{got.value:.3f}'}" for share, got in pairs)
         table.add_row(one.model, one.of, scores, f"{one.best:.0%}", f"{one.support:.0%}")
+    return table
+
+
+def _filters(found: Utility) -> Table:
+    table = _table("Labels set to ignore, against the same outputs with all labels", ("model", "arms", "metric", "−"))
+    for one in found.filters:
+        table.add_row(one.model, f"{one.arm} − {one.kept}", one.metric, shown(one.difference, True))
     return table
 
 

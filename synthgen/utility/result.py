@@ -97,6 +97,17 @@ class MixtureCurve:
 
 
 @dataclass(frozen=True)
+class FilterEffect:
+    """Two arms of one run: the score on real of `arm`, in which labels became ignore, − of `kept`, which has them all."""
+
+    arm: str
+    kept: str
+    model: str
+    metric: str
+    difference: Interval
+
+
+@dataclass(frozen=True)
 class ArmVerdict:
     """An arm over all models: fail if any fails, pass if all pass and they are at least two."""
 
@@ -116,6 +127,7 @@ class Utility:
     outcomes: tuple[Outcome, ...]
     cross: tuple[CrossTest, ...]
     mixtures: tuple[MixtureCurve, ...]
+    filters: tuple[FilterEffect, ...]
     trained_on: int
     tested_on: int
     scenes: int
@@ -149,13 +161,14 @@ class Assembler:
     def utility(self) -> Utility:
         """Everything, from the finished cells."""
         study, spec = self._study, self._spec
-        outcomes, cross, mixtures = [], [], []
+        outcomes, cross, mixtures, filters = [], [], [], []
         for model in spec.models:
             sides = {one.name: self._side(one, model, REAL, None) for one in study.sets}
             floor = self._chance(model)
             outcomes += [self._outcome(one, model, sides[one.name], sides[REAL], floor) for one in study.sets]
             cross += self._cross(model)
             mixtures += self._curves(model, sides)
+            filters += self._filters(model, sides)
         arms = tuple(arm_verdict(one, outcomes) for one in study.arms if one != REAL)
         decides = tuple(
             one for one in spec.arms if spec.arms[one].run is not None and spec.arms[one].labels == "release"
@@ -163,7 +176,7 @@ class Assembler:
         decides = decides or tuple(spec.arms)
         verdict, reason = over_arms([one for one in arms if one.arm in decides])
         return Utility(
-            verdict, reason, decides, arms, tuple(outcomes), tuple(cross), tuple(mixtures),
+            verdict, reason, decides, arms, tuple(outcomes), tuple(cross), tuple(mixtures), tuple(filters),
             len(study.arms[REAL].train.ids), len(study.test.ids), study.scenes, self._units, study.rule, study.cut,
             study.lacking, study.unread,
         )  # fmt: skip
@@ -280,6 +293,21 @@ class Assembler:
                 MixtureCurve(mixture.of, model.name, METRIC[model.task], shares, intervals, shares[best], support)
             )
         return found
+
+    def _filters(self, model: Learner, sides: Mapping[str, _Side]) -> list[FilterEffect]:
+        arms = {name: arm for name, arm in self._spec.arms.items() if arm.run is not None}
+        return [
+            FilterEffect(
+                name,
+                kept,
+                model.name,
+                METRIC[model.task],
+                interval(sides[name].score - sides[kept].score, self._spec.confidence),
+            )
+            for name, arm in arms.items()
+            for kept, other in arms.items()
+            if arm.run == other.run and (arm.labels, other.labels) == ("release", "source")
+        ]
 
 
 def arm_verdict(arm: str, outcomes: Sequence[Outcome]) -> ArmVerdict:

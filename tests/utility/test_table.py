@@ -161,3 +161,16 @@ def test_quick_on_the_command_line(
     assert {one["arm"] for one in record["outcomes"]} == {"real", "blur", "blur 50 %"}
     assert record["made"]["command"] == "synthgen utility CONFIG --quick" and record["rules"]["steps"] == 5
     assert (tmp_path / "out/private/runs/blur/report/utility.json").is_file()
+
+
+def test_what_the_labels_of_a_release_are_worth_beside_the_sources(made: Made) -> None:
+    """Two arms of one run: the damaged labels of its release, and those of the source, over the same outputs."""
+    arms = {"damaged": {"run": str(made.broken)}, "kept": {"run": str(made.broken), "labels": "source"}}
+    found, _ = measure(shapes.spec(made.source, arms=arms), made.out)
+    effects = {one.model: one.difference for one in found.filters}
+    assert effects.keys() == {one.model for one in found.outcomes}
+    scores = {one.arm: one.score.value or 0.0 for one in found.outcomes if one.model == "unet"}
+    assert effects["unet"].value == pytest.approx(scores["damaged"] - scores["kept"])
+    assert scores["damaged"] < scores["kept"] - made.spec.margin
+    assert "damaged − kept" in format_utility(found, made.spec)
+    assert made.found.filters == ()
