@@ -98,7 +98,7 @@ class MixtureCurve:
 
 @dataclass(frozen=True)
 class FilterEffect:
-    """Two arms of one run: the score on real of `arm`, in which labels became ignore, − of `kept`, which has them all."""
+    """Two arms of one run: the score on real of `arm`, whose labels partly became ignore, − of `kept`, with all."""
 
     arm: str
     kept: str
