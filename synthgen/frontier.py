@@ -127,7 +127,8 @@ def _label(axes: Any, places: Sequence[tuple[str, float, float]], renderer: Any)
         inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
         return inside and not any(box.overlaps(other) for other in taken)
 
-    for name, x, y in places:
+    # From the right: of two side by side the right one is then named on its right.
+    for name, x, y in sorted(places, key=lambda one: -one[1]):
         for place in PLACES:
             text = write(name, x, y, place)
             if free(text.get_window_extent(renderer)):
