@@ -1,102 +1,46 @@
-"""COCO objects: shapes against the image, files against the folder, and what leaves in a release."""
+"""COCO objects: what is read, how shapes turn with their image, and what leaves in a release."""
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from synthgen.datasets._coco_shapes import parse_segmentation
 from synthgen.datasets.base import resolve_source
 from synthgen.datasets.coco import Coco
 from synthgen.images import turn
-from synthgen.types import ClassInfo, ConfigError
+from synthgen.types import ClassInfo
+from tests.datasets.coco_files import (
+    BLOB,
+    POLYGON,
+    H,
+    W,
+    annotation,
+    compressed,
+    table,
+    uncompressed,
+    write,
+    write_coco,
+)
 from tests.datasets.conftest import (
     KEEP,
     PSEUDONYM,
     SIZE,
     Names,
-    codes,
     picture,
     release,
     same_labels,
     save,
-    spoil,
     tree,
 )
 from tests.datasets.round_trips import convert
 
-W, H = SIZE
-POLYGON = [[2, 2, 10, 2, 10, 9.5, 2, 9]]
-BLOB = np.zeros((H, W), bool)
-BLOB[3:8, 12:20] = BLOB[8:14, 14:16] = True
-
-
-def compressed(mask: Any) -> dict[str, Any]:
-    rle = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
-    return {"size": list(rle["size"]), "counts": rle["counts"].decode()}
-
-
-def uncompressed(mask: Any) -> dict[str, Any]:
-    flat = np.concatenate([[False], mask.ravel(order="F")])
-    edges = np.flatnonzero(np.diff(flat.astype(int))) if flat.any() else np.array([], int)
-    counts = np.diff(np.concatenate([[0], edges, [mask.size]])).tolist()
-    return {"size": list(mask.shape), "counts": counts}
-
-
-def annotation(number: int, image: int, **changes: Any) -> dict[str, Any]:
-    base = {"id": number, "image_id": image, "category_id": 1, "bbox": [2, 2, 8, 7.5], "iscrowd": 0, "area": 60}
-    return {**base, **changes}
-
-
-def table(names: list[str], annotations: list[dict[str, Any]], first: int = 139, **changes: Any) -> dict[str, Any]:
-    images = [
-        {
-            "license": 3,
-            "file_name": name,
-            "coco_url": f"http://images.example/{name}",
-            "height": H,
-            "width": W,
-            "date_captured": "2013-11-14 17:02:52",
-            "flickr_url": f"http://photos.example/jane/{name}",
-            "id": first + number,
-        }
-        for number, name in enumerate(names)
-    ]
-    base = {
-        "info": {"contributor": "Jane", "year": 2017},
-        "licenses": [{"id": 3, "url": "http://licence.example"}],
-        "images": images,
-        "annotations": annotations,
-        "categories": [{"supercategory": "person", "id": 1, "name": "person"}, {"id": 3, "name": "car"}],
-    }
-    return {**base, **changes}
-
-
-def write(path: Path, value: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(value, indent=1), encoding="utf-8")
-
 
 @pytest.fixture
 def coco(tmp_path: Path) -> Path:
-    """Three images of train (one without objects), one of val, as the COCO downloads lie."""
-    root = tmp_path / "source"
-    for number, name in enumerate(["train2017/0.jpg", "train2017/1.jpg", "train2017/2.jpg", "val2017/0.jpg"]):
-        save(root / name, picture(number))
-    objects = [
-        annotation(7, 139, segmentation=POLYGON, note="Jane's", keypoints=[3, 4, 2, 0, 0, 0], num_keypoints=1),
-        annotation(8, 139, segmentation=uncompressed(BLOB), bbox=[12, 3, 8, 11], iscrowd=1),
-        annotation(9, 140, segmentation=compressed(BLOB), bbox=[12, 3, 8, 11], category_id=3),
-        annotation(10, 140),
-    ]
-    write(root / "annotations/instances_train2017.json", table(["0.jpg", "1.jpg", "2.jpg"], objects))
-    write(root / "annotations/instances_val2017.json", table(["0.jpg"], [annotation(7, 139)]))
-    write(root / "annotations/captions_train2017.json", {"images": [], "annotations": []})
-    return root
+    return write_coco(tmp_path / "source")
 
 
 def test_index_and_labels(coco: Path) -> None:
@@ -219,62 +163,6 @@ def test_shapes_of_the_size_shown_are_taken_as_they_are(tmp_path: Path) -> None:
     assert after.size == SIZE and same_labels(before.labels, after.labels)
 
 
-NAN, INF = float("nan"), float("inf")
-SHAPES: dict[str, tuple[dict[str, Any], str]] = {
-    "nan": ({"bbox": [NAN, 1, 2, 2]}, "box-invalid"),
-    "infinite": ({"bbox": [0, 0, INF, 2]}, "box-invalid"),
-    "a number of 400 digits": ({"bbox": [0, 0, 10**400, 2]}, "box-invalid"),
-    "negative corner": ({"bbox": [-5, 1, 9, 2]}, "box-invalid"),
-    "negative width": ({"bbox": [5, 5, -2, 2]}, "box-invalid"),
-    "no width": ({"bbox": [5, 5, 0, 2]}, "box-invalid"),
-    "out of the frame": ({"bbox": [5, 5, W, 2]}, "box-invalid"),
-    "within the slack": ({"bbox": [-0.5, 0, W + 1, H]}, "ok"),
-    "three numbers": ({"bbox": [1, 2, 3]}, "box-invalid"),
-    "text": ({"bbox": ["1", "2", "3", "4"]}, "box-invalid"),
-    "no box": ({"bbox": None}, "box-invalid"),
-    "unknown class": ({"category_id": 2}, "class-unknown"),
-    "class by name": ({"category_id": "person"}, "class-unknown"),
-    "the class of the void": ({"category_id": 0}, "class-unknown"),
-    "no outline": ({"segmentation": []}, "ok"),
-    "two points": ({"segmentation": [[1, 1, 2, 2]]}, "segmentation-invalid"),
-    "odd": ({"segmentation": [[1, 1, 2, 2, 3, 3, 4]]}, "segmentation-invalid"),
-    "flat": ({"segmentation": [1, 1, 2, 2, 3, 3]}, "segmentation-invalid"),
-    "nan polygon": ({"segmentation": [[1, 1, 2, NAN, 3, 3]]}, "segmentation-invalid"),
-    "polygon as wide as a sea": ({"segmentation": [[0, 0, 1e9, 0, 1e9, 1e9]]}, "segmentation-invalid"),
-    "polygon of a million points": ({"segmentation": [[1, 1] * 500_000]}, "segmentation-invalid"),
-    "rle of another size": ({"segmentation": {"size": [H, W + 1], "counts": [H * (W + 1)]}}, "segmentation-invalid"),
-    "rle of a huge size": ({"segmentation": {"size": [1 << 30, 1 << 30], "counts": [1 << 60]}}, "segmentation-invalid"),
-    "runs too short": ({"segmentation": {"size": [H, W], "counts": [3, 2]}}, "segmentation-invalid"),
-    "runs too long": ({"segmentation": {"size": [H, W], "counts": [3, H * W]}}, "segmentation-invalid"),
-    "negative run": ({"segmentation": {"size": [H, W], "counts": [H * W + 5, -5]}}, "segmentation-invalid"),
-    "runs of text": ({"segmentation": {"size": [H, W], "counts": ["1", "2"]}}, "segmentation-invalid"),
-    "no runs": ({"segmentation": {"size": [H, W]}}, "segmentation-invalid"),
-    "compressed nonsense": ({"segmentation": {"size": [H, W], "counts": "zzzzzzzz"}}, "segmentation-invalid"),
-    "compressed, not ascii": ({"segmentation": {"size": [H, W], "counts": "éé"}}, "segmentation-invalid"),
-    "compressed, cut": (
-        {"segmentation": {"size": [H, W], "counts": compressed(BLOB)["counts"][:-1]}},
-        "segmentation-invalid",
-    ),
-    "compressed, endless": ({"segmentation": {"size": [H, W], "counts": "0" * 100_000}}, "segmentation-invalid"),
-    "a name": ({"segmentation": "mask.png"}, "segmentation-invalid"),
-}
-
-
-@pytest.mark.parametrize("name", SHAPES)
-def test_a_bad_shape_costs_one_image(name: str, coco: Path) -> None:
-    changes, code = SHAPES[name]
-    path = coco / "annotations/instances_train2017.json"
-    value = json.loads(path.read_text())
-    value["annotations"].append(annotation(99, 141, **changes))
-    write(path, value)
-    assert codes(Coco(path=coco)) == {
-        "train2017/0.jpg": "ok",
-        "train2017/1.jpg": "ok",
-        "train2017/2.jpg": code,
-        "val2017/0.jpg": "ok",
-    }
-
-
 @pytest.mark.parametrize("seed", range(20))
 def test_runs_are_read_as_pycocotools_writes_them(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -283,95 +171,6 @@ def test_runs_are_read_as_pycocotools_writes_them(seed: int) -> None:
     for rle in (compressed(mask), uncompressed(mask)):
         parsed = parse_segmentation(rle, (width, height), "a")
         assert parsed is not None and (parsed == mask).all()
-
-
-def test_many_outlines_of_one_image_are_bounded(coco: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("synthgen.datasets.coco.MAX_MASK_PIXELS", W * H)
-    assert codes(Coco(path=coco))["train2017/0.jpg"] == "label-too-large"
-    assert codes(Coco(path=coco))["train2017/1.jpg"] == "ok"
-
-
-def test_bad_images_are_coded(coco: Path) -> None:
-    expected = spoil(coco, coco / "train2017", "bad")
-    expected["wrong.png"] = "image-size-mismatch"
-    save(coco / "train2017/wrong.png", picture(1, (H, W)))
-    path = coco / "annotations/instances_train2017.json"
-    value = json.loads(path.read_text())
-    value["images"] += table([*expected], [], first=500)["images"]
-    write(path, value)
-    found = codes(Coco(path=coco))
-    assert {name: code for name, code in found.items() if code != "ok"} == {
-        f"train2017/{name}": code for name, code in expected.items()
-    }
-
-
-def test_missing_images_and_labels_are_listed(coco: Path, tmp_path: Path) -> None:
-    (coco / "train2017/1.jpg").unlink()
-    save(coco / "train2017/new.jpg", picture(1))
-    path = coco / "annotations/instances_train2017.json"
-    value = json.loads(path.read_text())
-    value["annotations"].append(annotation(99, 77))
-    write(path, value)
-    source = Coco(path=coco)
-    found = {(finding.code, finding.subject) for finding in source.index().findings}
-    name = "annotations/instances_train2017.json"
-    assert {("image-missing", "1.jpg"), ("image-missing", name), ("label-missing", "train2017/new.jpg")} <= found
-    release(source, KEEP, tmp_path / "out")
-    assert b"1.jpg" not in tree(tmp_path / "out")[name]
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"images": None}, "no images"),
-        ({"annotations": {}}, "no annotations"),
-        ({"categories": [{"id": "1", "name": "a"}]}, "a category needs a number as id"),
-        ({"categories": [{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]}, "category ids that stand twice: 1"),
-        ({"images": [{"file_name": "0.jpg"}]}, r"images\[0\] must be an object with id"),
-        ({"annotations": [{"id": 1, "image_id": [1]}]}, r"annotations\[0\] must be an object with image_id"),
-        ({"annotations": [annotation(1, 139), annotation(1, 140)]}, "annotation ids that stand twice: 1"),
-        (table(["0.jpg", "0.jpg"], []), "file names that stand twice: '0.jpg'"),
-        (table(["0.jpg", "./0.jpg"], []), "images that stand twice: 'train2017/0.jpg'"),
-        (
-            {"images": table(["0.jpg"], [])["images"] + table(["1.jpg"], [])["images"]},
-            "image ids that stand twice: 139",
-        ),
-        (table(["../../../etc/passwd"], []), "relative path"),
-        (table(["/etc/passwd"], []), "relative path"),
-        (table(["\\\\server\\share\\a.jpg"], []), "relative path"),
-        (table(["C:\\a.jpg"], []), "relative path"),
-        (table(["a\0.jpg"], []), "relative path"),
-        (table(["none.jpg"], []), "none of the images"),
-    ],
-)
-def test_a_bad_table_stops_the_run(changes: dict[str, Any], words: str, coco: Path) -> None:
-    (coco / "annotations/instances_val2017.json").unlink()
-    path = coco / "annotations/instances_train2017.json"
-    write(path, {**json.loads(path.read_text()), **changes})
-    with pytest.raises(ConfigError, match=words):
-        Coco(path=coco).index()
-
-
-@pytest.mark.parametrize("text", ["", "{", "[" * 200_000, '{"a":' * 200_000, "\xff", "9" * 10_000])
-def test_bad_json_stops_the_run(text: str, coco: Path) -> None:
-    (coco / "annotations/instances_train2017.json").write_text(text, encoding="latin-1")
-    with pytest.raises(ConfigError, match=r"instances_train2017\.json"):
-        Coco(path=coco, annotations=("annotations/instances_train2017.json",)).index()
-
-
-def test_one_image_in_two_files_stops_the_run_until_one_is_named(coco: Path) -> None:
-    write(coco / "annotations/instances_trainagain.json", table(["train2017/0.jpg"], []))
-    with pytest.raises(ConfigError, match=r"images that stand twice: 'train2017/0\.jpg'"):
-        Coco(path=coco).index()
-    only = Coco(path=coco, annotations=("annotations/instances_val2017.json",))
-    assert [item.id for item in only.index().items] == ["val2017/0.jpg"]
-
-
-def test_categories_of_two_files_must_agree(coco: Path) -> None:
-    value = table(["0.jpg"], [], categories=[{"id": 1, "name": "dog"}])
-    write(coco / "annotations/instances_val2017.json", value)
-    with pytest.raises(ConfigError, match="category 1 is 'dog' here, 'person' in another file"):
-        Coco(path=coco).index()
 
 
 @pytest.mark.parametrize(
@@ -399,17 +198,6 @@ def test_layouts(json_path: str, image: str, file_name: str, split: str | None, 
     assert other.id == names.image(item, 0) and same_labels(source.read(item).labels, again.read(other).labels)
 
 
-def test_a_json_outside_the_root_is_not_read(coco: Path, tmp_path: Path) -> None:
-    path = coco / "annotations/instances_train2017.json"
-    path.rename(tmp_path / "secret.json")
-    path.symlink_to(tmp_path / "secret.json")
-    assert [item.id for item in Coco(path=coco).index().items] == ["val2017/0.jpg"]
-    with pytest.raises(ConfigError, match="path-outside-root"):
-        Coco(path=coco, annotations=("annotations/instances_train2017.json",)).index()
-    with pytest.raises(ConfigError, match=r"source\.annotations"):
-        Coco(path=coco, annotations=("../secret.json",)).index()
-
-
 NOSE = {"keypoints": ["nose", "tail"], "skeleton": [[1, 2]]}
 
 
@@ -435,14 +223,6 @@ def test_keypoints_are_labels(tmp_path: Path) -> None:
     assert rows["annotations"][0]["keypoints"] == points and rows["annotations"][0]["num_keypoints"] == 1
     told = {finding.code for finding in convert(tmp_path / "in", tmp_path / "voc", "voc").findings}
     assert "keypoints-not-held" in told
-
-
-@pytest.mark.parametrize("points", [[1, 2], [NAN, 2, 2], [1, 2, "2"], [-90, 2, 2], [1, W * 2, 1], 3])
-def test_bad_keypoints_cost_one_image(tmp_path: Path, points: Any) -> None:
-    for name in ("a.jpg", "b.jpg"):
-        save(tmp_path / "images" / name, picture(ord(name[0])))
-    write(tmp_path / "x.json", table(["a.jpg", "b.jpg"], [annotation(1, 139, keypoints=points), annotation(2, 140)]))
-    assert codes(Coco(path=tmp_path)) == {"images/a.jpg": "keypoints-invalid", "images/b.jpg": "ok"}
 
 
 def test_torchvision_reads_a_release(coco: Path, tmp_path: Path) -> None:
