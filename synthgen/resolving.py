@@ -40,7 +40,7 @@ def resolve(config: RunConfig) -> Resolved:
         ConfigError: an empty source, a class without a palette entry, a missing or unpinned model.
     """
     index, chosen = select_items(config.source)
-    located = config.source.located_classes()
+    located = config.source.located_classes(index)
     for labelled in (*config.detect, *config.extract, *config.check):
         labelled.check_classes(located)
     plan = Plan(config.plan, config.seed, list_members(config, chosen))

@@ -147,9 +147,9 @@ class Dataset(Component):
         """Whether every label speaks of the image as a whole, so that it stays true when the image is moved."""
         return False
 
-    def located_classes(self) -> tuple[ClassInfo, ...]:
-        """The classes that labels may place in an image: none where each label speaks of its image as a whole."""
-        return () if self.labels_stand_still() else self.index().classes
+    def located_classes(self, index: SourceIndex) -> tuple[ClassInfo, ...]:
+        """Those of the `index` that labels may place in an image: none where each label speaks of a whole image."""
+        return () if self.labels_stand_still() else index.classes
 
     def held_back(self, keep: bool) -> frozenset[str]:
         """The attributes that a release leaves out, since they may tell who, where or when; `keep` is that of names."""

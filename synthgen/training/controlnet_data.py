@@ -81,7 +81,7 @@ def pack_controls(spec: ControlnetSpec, source: Source, pipeline: Any, device: s
     Raises:
         ConfigError: a caption column that no sample has, an extractor that can't paint the classes, nothing usable.
     """
-    spec.extract.check_classes(source.dataset.located_classes())
+    spec.extract.check_classes(source.dataset.located_classes(source.dataset.index()))
     assert source.captions is not None
     plan = Plan(PlanSpec(prompts=source.captions.prompts), spec.seed) if source.captions.prompts else None
 
