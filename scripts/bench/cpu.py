@@ -2,7 +2,7 @@
 
     python scripts/bench/cpu.py [--bars 1,2,7] [--quick] [--threads 1] [--rounds 5] [--write]
 
-Run it on an otherwise idle machine of at least two cores; it should take a quarter of an hour. Two ways of doing the
+Run it on an otherwise idle machine of at least two cores; it takes about half an hour. Two ways of doing the
 same take turns, models are loaded and warm before any clock starts, and the median of the paired ratios is quoted.
 `--quick` shows that the command works and measures nothing. `--write` puts the answer into RESULTS.md. The exit status
 is 1 if a bar was missed or could not be run.
