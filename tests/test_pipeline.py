@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +17,7 @@ from synthgen import prepare
 from synthgen.checks.base import Candidate, CheckRun, Learned
 from synthgen.checks.quality import QualityCheck
 from synthgen.launch import resolve
-from synthgen.pipeline import BatchQueue, Task
+from synthgen.pipeline import BatchQueue, Task, give_way
 from synthgen.plan import Plan, PlanSpec
 from synthgen.rundir import RunDir
 from synthgen.types import BadSample, Controls, Generated, Item, Labels, Row, Sample, Score
@@ -304,3 +308,14 @@ def test_the_run_is_resolved_before_anything_is_written(street_set: Path, tiny_s
     assert set(resolved.items) == {*GOOD, *BAD} and resolved.outputs == len(GOOD) + len(BAD)
     assert list(tmp_path.iterdir()) == []
     assert np.all([item.image.is_file() for item in resolved.items.values()])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives each thread a priority")
+def test_a_worker_gives_way_and_the_generators_thread_keeps_its_claim() -> None:
+    def niceness() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    before = niceness()
+    with ThreadPoolExecutor(1, initializer=give_way) as pool:
+        assert pool.submit(niceness).result() == min(19, before + 10)
+    assert niceness() == before
