@@ -52,7 +52,7 @@ def test_a_fixed_threshold_would_alarm_where_permutation_does_not() -> None:
         ({"lab_shift": 3}, {"lab_histogram"}),
         ({"classes": (0, 1, 2, 3, 4)}, {"class_shares", "lost_classes"}),
     ],
-    ids=str,
+    ids=["colour shift", "lost classes"],
 )
 def test_a_change_is_flagged_by_its_metric(changes: dict[str, object], metrics: set[str]) -> None:
     found = measure(image_set(300, 1), image_set(300, 2, **changes))  # type: ignore[arg-type]
