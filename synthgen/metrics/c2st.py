@@ -11,7 +11,9 @@ independent folds, and permuted deviations from 1/2 are widened by √2 (without
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +25,8 @@ Array = NDArray[np.floating]
 FOLDS = 5
 STRENGTH = 0.01
 """Inverse weight of the L2 penalty on standardised features: there are often more features than scenes."""
+BLOCK = 1 << 20
+"""Numbers that are held at once where many draws of labels are scored together."""
 
 
 @dataclass(frozen=True)
@@ -92,27 +96,31 @@ class _Fold:
 
     def permuted(self, permutations: int, rng: np.random.Generator) -> NDArray[np.float64]:
         """AUC of the true labels, then of labels permuted over units."""
-        draws = (self.is_fake, *(rng.permutation(self.is_fake) for _ in range(permutations)))
         ones = np.ones(len(self.is_fake))
-        return np.array([self._auc(fake, ones) for fake in draws])
+        draws = (self.is_fake, *(rng.permutation(self.is_fake) for _ in range(permutations)))
+        return self._aucs((fake, ones) for fake in draws)
 
     def resampled(self, repeats: int, rng: np.random.Generator) -> NDArray[np.float64]:
         """AUC with units drawn anew, with replacement, within each label."""
-        found = []
-        for _ in range(repeats):
-            weights = np.zeros(len(self.is_fake))
-            for label in (True, False):
-                where = np.flatnonzero(self.is_fake == label)
-                weights[where] = np.bincount(rng.integers(0, len(where), len(where)), minlength=len(where))
-            found.append(self._auc(self.is_fake, weights))
-        return np.array(found)
+        places = [np.flatnonzero(self.is_fake == label) for label in (True, False)]
 
-    def _auc(self, is_fake: NDArray[np.bool_], weights: NDArray[np.float64]) -> float:
-        """Weighted AUC, ties counted half: P(score of fake > score of real)."""
-        fake = is_fake[self.unit]
-        weight = weights[self.unit]
-        fakes = np.bincount(self.tie, weight * fake)
-        reals = np.bincount(self.tie, weight * ~fake)
-        below = np.cumsum(reals) - reals / 2
-        total = fakes.sum() * reals.sum()
-        return float((fakes * below).sum() / total) if total else 0.5
+        def drawn() -> NDArray[np.float64]:
+            weights = np.zeros(len(self.is_fake))
+            for where in places:
+                weights[where] = np.bincount(rng.integers(0, len(where), len(where)), minlength=len(where))
+            return weights
+
+        return self._aucs((self.is_fake, drawn()) for _ in range(repeats))
+
+    def _aucs(self, draws: Iterable[tuple[NDArray[np.bool_], NDArray[np.float64]]]) -> NDArray[np.float64]:
+        """Weighted AUC of each draw of (is fake, weight), both by unit: P(score of fake > score of real), ties half."""
+        first = np.flatnonzero(np.diff(self.tie, prepend=-1))
+        found: list[NDArray[np.float64]] = []
+        rest = iter(draws)
+        while block := list(islice(rest, max(BLOCK // len(self.unit), 1))):
+            fake, weight = (np.stack(part) for part in zip(*block, strict=True))
+            fakes, reals = (np.add.reduceat((weight * side)[:, self.unit], first, axis=1) for side in (fake, ~fake))
+            below = np.cumsum(reals, axis=1) - reals / 2
+            total = fakes.sum(1) * reals.sum(1)
+            found.append(np.where(total > 0, (fakes * below).sum(1) / np.maximum(total, 1), 0.5))
+        return np.concatenate(found)
