@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +20,6 @@ from tests.datasets_for_tests import (
     GOOD,
     REPOSITORY,
     config_value,
-    environment,
     parsed,
     python,
     rows,
@@ -32,9 +29,9 @@ from tests.datasets_for_tests import (
     write_image,
     write_streets,
 )
+from tests.processes import command_line, ranks, started
 
 PLAIN = ["--main_process_port", "0", "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
-TORCHRUN = ["torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
 
 
 def write_config(path: Path, value: dict[str, Any]) -> Path:
@@ -47,13 +44,12 @@ def test_kill_and_rerun_equals_the_uninterrupted_run(street_set: Path, tiny_sd: 
     value = config_value(street_set, tiny_sd, execution={"shard_size": 1})
     value["generate"]["steps"] = 20
     config, out = write_config(tmp_path / "c.yaml", value), tmp_path / "killed"
-    command = [sys.executable, "-m", "synthgen", "run", str(config), "--out", str(out)]
-    with subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True) as process:
-        while process.poll() is None and not list(out.glob("private/ledger/*.parquet")):
+    with started(command_line, "run", str(config), "--out", str(out)) as process:
+        while process.running() and not list(out.glob("private/ledger/*.parquet")):
             time.sleep(0.005)
-        process.send_signal(signal.SIGKILL)
-        _, errors = process.communicate()
-    assert process.returncode == -signal.SIGKILL, errors
+        process.send(signal.SIGKILL)
+        errors = process.wait()
+        assert process.returncode == -signal.SIGKILL, errors
     store = RunDir(out).store
     done = [shard for shard in store.shards() if store.done(shard)]
     assert 0 < len(done) < len(store.shards()) == len(GOOD) + len(BAD)
@@ -89,8 +85,10 @@ def test_a_wrong_folder_stops_every_rank(street_set: Path, tiny_sd: Path, tmp_pa
     out.mkdir()
     (out / "thesis.doc").write_text("mine")
     config = write_config(tmp_path / "c.yaml", config_value(street_set, tiny_sd))
-    done = python("-m", *TORCHRUN, "-m", "synthgen", "run", str(config), "--out", str(out))
-    assert done.returncode != 0 and "thesis.doc" in done.stderr
+    command = ["run", str(config), "--out", str(out)]
+    with ranks(command, command) as both:
+        errors = [rank.wait() for rank in both]
+    assert [rank.returncode for rank in both] == [2, 2] and "thesis.doc" in errors[0], errors
     assert [path.name for path in out.iterdir()] == ["thesis.doc"]
 
 

@@ -6,12 +6,9 @@ import importlib.util
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +17,8 @@ import yaml
 
 from synthgen.launchers import cluster
 from synthgen.types import ConfigError
-from tests.datasets_for_tests import GOOD, config_value, environment, parsed, python, rows, tree, write_streets
+from tests.datasets_for_tests import GOOD, config_value, environment, parsed, rows, tree, write_streets
+from tests.processes import command_line, ranks, started
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed: synthgen[ray]")
 
@@ -83,34 +81,13 @@ def test_what_a_worker_takes(
     assert cluster.resources(config, there) == wanted
 
 
-@contextmanager
-def two_machines(*commands: list[str]) -> Iterator[list[subprocess.Popen[str]]]:
-    """One rank each, joined as `accelerate launch --machine_rank` joins them, with no launcher that ends the others."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(len(commands)), "LOCAL_RANK": "0"}
-    with ExitStack() as stack:
-        yield [
-            stack.enter_context(
-                subprocess.Popen(
-                    [sys.executable, "-m", "synthgen", "run", *command],
-                    env=environment() | shared | {"RANK": str(rank)},
-                    stderr=subprocess.PIPE,
-                    text=True,
-                )
-            )
-            for rank, command in enumerate(commands)
-        ]
-
-
 def test_a_bad_config_on_one_machine_ends_the_others(street_set: Path, tiny_sd: Path, tmp_path: Path) -> None:
     good = write_config(tmp_path / "good.yaml", config_value(street_set, tiny_sd))
     bad = write_config(tmp_path / "bad.yaml", config_value(tmp_path / "not-mounted", tiny_sd))
     out = ["--out", str(tmp_path / "run")]
-    with two_machines([str(good), *out], [str(bad), *out]) as ranks:
-        errors = [rank.communicate(timeout=240)[1] for rank in ranks]
-    assert [rank.returncode for rank in ranks] == [2, 2], errors
+    with ranks(["run", str(good), *out], ["run", str(bad), *out]) as both:
+        errors = [rank.wait() for rank in both]
+    assert [rank.returncode for rank in both] == [2, 2], errors
     assert "rank 1 on " in errors[0] and "not-mounted" in errors[0] and "not-mounted" in errors[1]
 
 
@@ -122,9 +99,9 @@ def test_another_source_on_one_machine_is_refused(street_set: Path, tiny_sd: Pat
         for number, source in enumerate((street_set, fewer))
     ]
     out = tmp_path / "run"
-    with two_machines(*[[str(config), "--out", str(out)] for config in configs]) as ranks:
-        errors = [rank.communicate(timeout=240)[1] for rank in ranks]
-    assert [rank.returncode for rank in ranks] == [2, 2], errors
+    with ranks(*[["run", str(config), "--out", str(out)] for config in configs]) as both:
+        errors = [rank.wait() for rank in both]
+    assert [rank.returncode for rank in both] == [2, 2], errors
     assert "another run than rank 0" in errors[1] and "inputs.source" in errors[1]
     assert "rank 1 on " in errors[0] and not list(out.glob("private/ledger/*"))
 
@@ -135,14 +112,14 @@ def test_a_killed_rank_ends_the_others_and_the_command_goes_on(
     value = config_value(street_set, tiny_sd)
     value["execution"] |= {"rank_timeout": 5}
     config, out = write_config(tmp_path / "c.yaml", value), tmp_path / "run"
-    command = [str(config), "--out", str(out)]
-    with two_machines(command, command) as ranks:
-        while ranks[1].poll() is None and not [one for one in progress(out) if one["worker"] == "rank 1"]:
+    command = ["run", str(config), "--out", str(out)]
+    with ranks(command, command) as both:
+        while both[1].running() and not [one for one in progress(out) if one["worker"] == "rank 1"]:
             time.sleep(0.005)
-        ranks[1].kill()
-        errors = [rank.communicate(timeout=240)[1] for rank in ranks]
-    assert [rank.returncode for rank in ranks] == [2, -signal.SIGKILL], errors
+        both[1].send(signal.SIGKILL)
+        errors = [rank.wait() for rank in both]
+    assert [rank.returncode for rank in both] == [2, -signal.SIGKILL], errors
     assert "rank 1 has not been heard of" in errors[0] and not (out / "release").exists()
-    done = python("-m", "synthgen", "run", *command)
-    assert done.returncode == 0, done.stderr
+    with started(command_line, *command) as again:
+        assert again.wait() is not None and again.returncode == 0
     assert tree(out / "release") == tree(finished / "release")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -22,7 +20,8 @@ from synthgen.refill import plan_round, target_distances
 from synthgen.rundir import RunDir
 from synthgen.seeds import derive_seed
 from synthgen.types import Extra, Recipe, Row
-from tests.datasets_for_tests import config_value, environment, parsed, python, rows, run, tree, write_streets
+from tests.datasets_for_tests import config_value, parsed, rows, run, tree, write_streets
+from tests.processes import command_line, started, two_ranks
 
 FILE = """
 template: "a street , {time} , {sky}"
@@ -217,12 +216,11 @@ def test_killed_anywhere_it_goes_on_to_the_same_end(
     """SIGKILL in the first round, when a round of refilling has been planned, and within it."""
     config, out = tmp_path / "c.yaml", tmp_path / "run"
     config.write_text(yaml.safe_dump(hard))
-    command = [sys.executable, "-m", "synthgen", "run", str(config), "--out", str(out)]
-    with subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True) as process:
-        while process.poll() is None and not list((out / "private").glob(when)):
+    with started(command_line, "run", str(config), "--out", str(out)) as process:
+        while process.running() and not list((out / "private").glob(when)):
             time.sleep(0.002)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
+        process.send(signal.SIGKILL)
+        process.wait()
     run(hard, out)
     for part in ("ledger", "shards"):
         assert tree(out / "private" / part) == tree(filled / "private" / part)
@@ -243,9 +241,7 @@ def test_two_ranks_refill_like_one(filled: Path, hard: dict[str, Any], tmp_path:
         pytest.skip("two ranks need two GPUs or none")
     config, out = tmp_path / "c.yaml", tmp_path / "run"
     config.write_text(yaml.safe_dump(hard))
-    start = ["torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    done = python("-m", *start, "-m", "synthgen", "run", str(config), "--out", str(out))
-    assert done.returncode == 0, done.stderr
+    two_ranks("run", str(config), "--out", str(out))
     for part in ("ledger", "shards"):
         assert tree(out / "private" / part) == tree(filled / "private" / part)
 

@@ -24,7 +24,8 @@ from synthgen.report.contact_sheet import draw_contact_sheet
 from synthgen.rundir import RunDir
 from synthgen.status import run_status
 from synthgen.types import BadSample, ConfigError, Controls, Generated, Image, Recipe, Row, Sample, Score
-from tests.datasets_for_tests import GOOD, config_value, open_image, parsed, people_value, python, rows, run, tree
+from tests.datasets_for_tests import GOOD, config_value, open_image, parsed, people_value, rows, run, tree
+from tests.processes import two_ranks
 
 STAGES = [
     {"name": "mild"},
@@ -246,9 +247,7 @@ def test_two_ranks_give_the_bytes_of_one(street_set: Path, tiny_sd: Path, tmp_pa
         row.stage for row in rows(tmp_path / "one").values()
     } >= {1, 2}
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(value))
-    start = ["torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "synthgen", "run"]
-    done = python("-m", *start, str(tmp_path / "c.yaml"), "--out", str(tmp_path / "two"))
-    assert done.returncode == 0, done.stderr
+    two_ranks("run", str(tmp_path / "c.yaml"), "--out", str(tmp_path / "two"))
     assert tree(tmp_path / "two/release") == tree(tmp_path / "one/release")
     assert tree(tmp_path / "two/private/ledger") == tree(tmp_path / "one/private/ledger")
 

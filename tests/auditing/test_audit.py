@@ -20,7 +20,7 @@ from synthgen.types import ConfigError, Image
 from tests.auditing import crowd
 from tests.auditing.crowd import audited, portrait, stranger
 
-PEOPLE, PHOTOS = 110, 4
+PEOPLE, PHOTOS = 110, 3
 LAZY = "re-identification, lazy/patterns"
 
 
@@ -77,7 +77,7 @@ def test_red_team_a_verbatim_source_among_the_outputs(tmp_path: Path) -> None:
     def draw(who: int, photo: int) -> Image:
         return portrait(who, photo) if (who, photo) == (7, 2) else stranger(who, photo)
 
-    result, attacks = audited(tmp_path, PEOPLE, PHOTOS, draw, max_bound=0.09)
+    result, attacks = audited(tmp_path, PEOPLE, PHOTOS, draw, max_bound=0.09, maps=())
     assert result.conclusion.verdict == "fail"
     assert attacks["copying, whole image/features and hash"].k == 1
     assert attacks["copying, people/features and hash"].k == 1
@@ -92,7 +92,7 @@ def test_red_team_one_identity_with_the_face_left_in(tmp_path: Path) -> None:
             image[16:48, 20:44] = portrait(who, photo)[16:48, 20:44]
         return image
 
-    result, attacks = audited(tmp_path, PEOPLE, PHOTOS, draw, max_bound=0.09)
+    result, attacks = audited(tmp_path, PEOPLE, PHOTOS, draw, max_bound=0.09, maps=())
     assert result.conclusion.verdict == "fail"
     assert attacks[LAZY].exposed == 1 and attacks["same source/patterns"].exposed == 1
     named = private_record(result)["named"][f"{'same source'} (patterns)"]
@@ -101,7 +101,7 @@ def test_red_team_one_identity_with_the_face_left_in(tmp_path: Path) -> None:
 
 
 def test_red_team_shuffled_labels_prove_nothing(tmp_path: Path) -> None:
-    result, attacks = audited(tmp_path, PEOPLE, PHOTOS, blurred, shuffle=True)
+    result, attacks = audited(tmp_path, PEOPLE, PHOTOS, blurred, shuffle=True, maps=())
     lazy = attacks[LAZY]
     assert lazy.positive is not None and lazy.positive < 0.1 and lazy.verdict == "insufficient"
     assert lazy.k <= 6, "labels dealt anew must give chance"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import resource
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,8 +15,9 @@ import pytest
 import yaml
 
 from synthgen.rundir import RunDir
-from tests.datasets_for_tests import environment, tree, write_streets
+from tests.datasets_for_tests import tree, write_streets
 from tests.faults.lab import Fault, Lab, strict_json
+from tests.processes import command_line, started
 
 PARTS = ("release", "private/ledger", "private/shards", "private/controls", "report")
 
@@ -37,14 +36,14 @@ def killed(lab: Lab) -> tuple[str, str]:
     folder = lab.folder()
     (folder / "config.yaml").write_text(yaml.safe_dump(value))
     out = folder / "run"
-    command = [sys.executable, "-m", "synthgen", "run", str(folder / "config.yaml"), "--out", str(out)]
-    with subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE) as process:
-        while process.poll() is None and not list(out.glob("private/ledger/*.parquet")):
+    with started(command_line, "run", str(folder / "config.yaml"), "--out", str(out)) as process:
+        while process.running() and not list(out.glob("private/ledger/*.parquet")):
             time.sleep(0.005)
-        process.send_signal(signal.SIGSTOP)  # it holds the lock, and can't end before the second one has tried
+        process.send(signal.SIGSTOP)  # it holds the lock, and can't end before the second one has tried
         second = lab.run(value, out)
-        process.send_signal(signal.SIGKILL)
-    assert process.returncode == -signal.SIGKILL
+        process.send(signal.SIGKILL)
+        errors = process.wait()
+        assert process.returncode == -signal.SIGKILL, errors
     assert second.status == 2 and "another process is writing this run" in second.err, second.err
     store = RunDir(out).store
     finished = [shard for shard in store.shards() if store.done(shard)]

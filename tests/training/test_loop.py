@@ -2,10 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,10 +11,11 @@ import torch
 import yaml
 
 from synthgen.training.checkpoint import Checkpoint, load_newest, replace_folder, save_checkpoint
+from synthgen.training.run import train
 from synthgen.types import ConfigError
+from tests.processes import started
 from tests.training.conftest import autoencoder_config, run_config
 
-ROOT = Path(__file__).parents[2]
 STEPS = 60
 
 
@@ -32,18 +30,12 @@ def losses(out: Path) -> list[tuple[int, float]]:
 
 def start_and_kill(config: Path, out: Path) -> None:
     """Train in another process and SIGKILL it as soon as it has a whole checkpoint."""
-    code = "import sys; from pathlib import Path; from synthgen.training.run import train; train(Path(sys.argv[1]), [])"
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, str(config)], cwd=ROOT, env=environment, stderr=subprocess.PIPE
-    )
-    try:
-        while process.poll() is None and not list((out / "checkpoints").glob("step-*")):
+    with started(train, config, []) as process:
+        while process.running() and not list((out / "checkpoints").glob("step-*")):
             time.sleep(0.002)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        _, errors = process.communicate()
-    assert process.returncode == -signal.SIGKILL, errors.decode()
+        process.send(signal.SIGKILL)
+        errors = process.wait()
+        assert process.returncode == -signal.SIGKILL, errors
 
 
 def test_killed_and_resumed_equals_uninterrupted(street: Path, tmp_path: Path) -> None:
