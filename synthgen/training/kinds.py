@@ -132,10 +132,11 @@ class Phase(Spec):
 
 
 class Reward(Spec):
-    """A segmenter reads what the sampler makes, and what it misreads is a loss; see reward.py."""
+    """Segmenters read what the sampler makes, and what they misread is a loss; see reward.py."""
 
-    segmenter: str = "starter/segmenter"
-    """Weights reference of a SegFormer over the training's palette. It must not be the model that judges the result."""
+    segmenters: tuple[str, ...] = Field(default=("starter/segmenter",), min_length=1)
+    """Weights references of segmenters over the training's palette, which take turns: what pleases one alone is then no
+    gain. None may be the model that judges the result."""
     weight: float = Field(default=0.1, gt=0)
     """Of the reward's loss beside the diffusion loss."""
     steps: int = Field(default=5, ge=1)
@@ -145,7 +146,7 @@ class Reward(Spec):
     samples: int = Field(default=2, ge=1)
     """Samples of a batch that are sampled; the decoder makes them dear."""
     zoom: float = Field(default=0.6, gt=0, le=1)
-    """The segmenter sees a window of this share of the sides at least, enlarged: no texture fits all scales."""
+    """A segmenter sees a window of this share of the sides at least, enlarged: no texture fits all scales."""
     class_weights: dict[str, float] = Field(default_factory=dict)
     """Weights of the cross-entropy; 1 for all others."""
 

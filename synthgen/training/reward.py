@@ -1,4 +1,4 @@
-"""A segmenter's reading of what the sampler makes, as a loss: the layout must be there for someone who looks for it.
+"""What segmenters read in what the sampler makes, as a loss: the layout must be there for someone who looks for it.
 
 The diffusion loss asks for the likeliest picture and is nearly blind to a pole or to a pavement that looks like road.
 ControlNet++ (arXiv 2404.07987) decodes the network's one-step guess of the picture, lets a frozen segmenter read it and
@@ -6,8 +6,10 @@ takes the cross-entropy to the control map as a further loss. There the guesses 
 still show the layout. Here they start where the sampler itself is after some steps from pure noise (as in ReFL, arXiv
 2304.05977): what it has got wrong so far it must mend from the control maps.
 
-A frozen reader can be pleased by textures that no one else reads. So it sees a random window, enlarged, in another
-exposure and with a little noise; the diffusion loss stays; and another model must judge the result.
+A frozen reader can be pleased by textures that no one else reads: after 290 steps with one, it found 0.90 of its own
+mIoU in the outputs, and a judge of another kind 0.67. So readers of different kinds take turns; each sees a random
+window, enlarged, in another exposure, now and then blurred, with a little noise; the diffusion loss stays; and a model
+that was none of the readers must judge the result.
 """
 
 from __future__ import annotations
@@ -19,22 +21,25 @@ import torch
 import torch.nn.functional as F
 from diffusers import DDIMScheduler
 from torch import Tensor
-from transformers import SegformerConfig, SegformerForSemanticSegmentation
+from transformers import AutoModelForSemanticSegmentation
 
 from synthgen.palettes import Palette
+from synthgen.pretrained import architecture_of, processor_and_model
 from synthgen.training.kinds import Reward
-from synthgen.training.segmenter import IGNORED, SCALINGS
+from synthgen.training.segmenter import IGNORED
 from synthgen.types import ConfigError
 from synthgen.weights import resolve_weights
 
-EXPOSURE, NOISE = 0.15, 0.02
-"""Deviations of the logarithm of each channel's gain, and of the noise on pixels in 0..1, before they are read."""
+EXPOSURE, NOISE = 0.15, 0.05
+"""Deviation of the logarithm of each channel's gain, and the greatest deviation of the noise on pixels in 0..1."""
+BLURRED, SHRUNK = 0.4, (0.6, 0.95)
+"""How often pixels are blurred before they are read, and the factors by which they are then shrunk and enlarged."""
 Predict = Callable[[Tensor, Tensor], Tensor]
 """(noisy latents, timesteps (batch,)) → the UNet's prediction under the batch's controls and captions."""
 
 
 class LayoutReward:
-    """Cross-entropy of a frozen segmenter on the sampler's guesses, against the classes that the control map paints."""
+    """Cross-entropy of frozen segmenters on the sampler's guesses, against the classes that the control map paints."""
 
     def __init__(
         self, spec: Reward, palette: Palette, vae: Any, scale: float, scheduler: Any, device: torch.device
@@ -44,7 +49,7 @@ class LayoutReward:
         self.vae = vae.requires_grad_(False)
         self.scheduler = DDIMScheduler.from_config(scheduler.config)
         self.scheduler.set_timesteps(spec.steps)
-        self.model = load_reader(spec.segmenter, palette).to(device)
+        self.readers = tuple(load_reader(ref, palette, device) for ref in spec.segmenters)
         if unknown := sorted(set(spec.class_weights) - set(palette.names)):
             raise ConfigError(f"reward.class_weights: {unknown} are no classes of the palette {palette.name}")
         self.weights = torch.tensor([spec.class_weights.get(name, 1.0) for name in palette.names], device=device)
@@ -72,11 +77,8 @@ class LayoutReward:
     def _read(self, latents: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
         pixels = self.vae.decode(latents / self.scale).sample.float().add(1).div(2).clamp(-0.1, 1.1)
         pixels, ids = self._window(pixels, ids)
-        gain = torch.randn(len(pixels), 3, 1, 1, device=pixels.device).mul(EXPOSURE).exp()
-        pixels = pixels * gain + NOISE * torch.randn_like(pixels)
-        mean, std = (torch.tensor(values, device=pixels.device)[:, None, None] for values in SCALINGS["segformer"])
-        logits = self.model(pixel_values=(pixels - mean) / std).logits.float()
-        logits = F.interpolate(logits, ids.shape[-2:], mode="bilinear")
+        reader = self.readers[int(torch.randint(len(self.readers), ()))]
+        logits = F.interpolate(reader(_changed(pixels)), ids.shape[-2:], mode="bilinear")
         known = ids != 0  # a window may show nothing but `unknown`
         labels = torch.where(known, ids, IGNORED)
         total = F.cross_entropy(logits, labels, self.weights, ignore_index=IGNORED, reduction="sum")
@@ -94,17 +96,37 @@ class LayoutReward:
         return pixels, F.interpolate(cut, size, mode="nearest")[:, 0].long()
 
 
-def load_reader(ref: str, palette: Palette) -> Any:
-    """The frozen segmenter in float32.
+def _changed(pixels: Tensor) -> Tensor:
+    """Pixels in another exposure, sometimes less sharp, with noise."""
+    size = pixels.shape[-2:]
+    pixels = pixels * torch.randn(len(pixels), 3, 1, 1, device=pixels.device).mul(EXPOSURE).exp()
+    if float(torch.rand(())) < BLURRED:
+        factor = float(torch.empty(()).uniform_(*SHRUNK))
+        pixels = F.interpolate(pixels, scale_factor=factor, mode="bilinear", antialias=True)
+        pixels = F.interpolate(pixels, size, mode="bilinear")
+    return pixels + NOISE * float(torch.rand(())) * torch.randn_like(pixels)
+
+
+def load_reader(ref: str, palette: Palette, device: torch.device) -> Callable[[Tensor], Tensor]:
+    """A frozen segmenter in float32: (batch, 3, height, width) in 0..1 to logits of a size of its own.
 
     Raises:
-        ConfigError: no SegFormer there, or one of other classes.
+        ConfigError: no segmenter there, one of other classes, or one that lets no gradient through to the pixels.
     """
     folder = resolve_weights(ref)
-    config, _ = SegformerConfig.get_config_dict(folder)
-    if config.get("model_type") != "segformer":
-        raise ConfigError(f"reward.segmenter: {ref} is no folder of a SegFormer")
-    model: Any = SegformerForSemanticSegmentation.from_pretrained(folder, dtype=torch.float32)
+    architecture_of(folder, ref, ("ForSemanticSegmentation",))
+    processor, model = processor_and_model(AutoModelForSemanticSegmentation, folder, ref, str(device))
     if {int(index): name for index, name in model.config.id2label.items()} != dict(enumerate(palette.names)):
-        raise ConfigError(f"reward.segmenter: {ref} has other classes than the palette {palette.name}")
-    return model.requires_grad_(False).eval()
+        raise ConfigError(f"reward.segmenters: {ref} has other classes than the palette {palette.name}")
+    model.requires_grad_(False)
+    mean, std = (
+        torch.tensor(values, device=device)[:, None, None] for values in (processor.image_mean, processor.image_std)
+    )
+
+    def read(pixels: Tensor) -> Tensor:
+        logits: Tensor = model(pixel_values=(pixels - mean) / std).logits.float()
+        return logits
+
+    if not read(torch.zeros(1, 3, 64, 64, device=device, requires_grad=True)).requires_grad:
+        raise ConfigError(f"reward.segmenters: nothing can be learnt from {ref}, it hides its pixels; name another")
+    return read

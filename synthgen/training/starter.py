@@ -159,7 +159,7 @@ class StarterTask(Task):
         if self.spec.start is not None:
             found["start"] = digest_weights(self.spec.start)
         if self.spec.reward is not None:
-            found["reward"] = digest_weights(self.spec.reward.segmenter)
+            found |= {f"reward.{ref}": digest_weights(ref) for ref in self.spec.reward.segmenters}
         return found
 
     def _draw(self, step: int) -> tuple[int, View]:

