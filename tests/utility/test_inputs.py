@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image as PIL
 
+import synthgen.palettes
 from synthgen.types import Box, ClassInfo, ConfigError, Instance, Labels
 from synthgen.utility.pictures import BACKGROUND, IGNORE, UNKNOWN, shrink, view, vocabulary_of_table
 from synthgen.utility.spec import load_utility_spec
@@ -164,3 +166,19 @@ def test_the_shipped_spec_is_whole() -> None:
     by_task = {task: [one.kind for one in spec.models if one.task == task] for task in ("segmentation", "classes")}
     assert all(len(set(kinds)) >= 2 for kinds in by_task.values()) and len(spec.seeds) >= 3
     assert spec.quickened().steps < spec.steps
+
+
+def test_the_shipped_spec_for_people_merges_into_the_palettes_parts() -> None:
+    """No class twice, and each where the class map of the controls puts it."""
+    from synthgen.shipped import shipped_folder
+
+    spec = load_utility_spec(shipped_folder("configs") / "utility-people.yaml", None, [])
+    palettes = Path(synthgen.palettes.__file__).parent
+    table = yaml.safe_load((palettes / "classmaps/clothing.yaml").read_text())
+    merged = {name: new for new, names in spec.merge.items() for name in names}
+    assert len(merged) == sum(len(names) for names in spec.merge.values())
+    assert set(spec.merge) <= set(synthgen.palettes.load_palette("starter").names)
+    for name, new in merged.items():
+        painted = table[name]
+        assert (painted["starter"] if isinstance(painted, dict) else painted) == new
+    assert {name for name, painted in table.items() if painted} - set(merged) == {"hair", "hat", "skin"}
