@@ -59,16 +59,28 @@ class Ranks:
         """Blocks of `join_ranks` that are open."""
         self._store = store
         self._shares = 0
-        now = time.monotonic()
-        self._heard = {other: (b"", now) for other in range(rank.count) if other != rank.index}
+        self._visits = 0
         self._ended = threading.Event()
-        if store is not None:
-            threading.Thread(target=self._beat, name="beat", daemon=True).start()
+        self.come()
 
     @property
     def first(self) -> bool:
         """Whether this is rank 0."""
         return self.rank.first
+
+    @property
+    def left(self) -> bool:
+        """Whether it beats no more."""
+        return self._ended.is_set()
+
+    def come(self) -> None:
+        """Begin to beat and to listen: at first, and again after `leave`, as commands of several runs do."""
+        now = time.monotonic()
+        self._visits += 1
+        self._heard = {other: (b"", now) for other in range(self.rank.count) if other != self.rank.index}
+        self._ended = threading.Event()
+        if self._store is not None:
+            threading.Thread(target=self._beat, args=[self._ended], name="beat", daemon=True).start()
 
     def share(self, value: Any = None) -> Any:
         """Rank 0's JSON value, on every rank, once all have called.
@@ -126,8 +138,8 @@ class Ranks:
         """End well. Rank 0 goes last, since the store may be its own."""
         self._ended.set()
         if self._store is not None:
-            self._set(f"left/{self.rank.index}", True)
-            self._linger("left")
+            self._set(f"left/{self._visits}/{self.rank.index}", True)
+            self._linger(f"left/{self._visits}")
 
     def _linger(self, word: str) -> None:
         deadline = time.monotonic() + FAREWELL_SECONDS
@@ -136,13 +148,13 @@ class Ranks:
                 return
             time.sleep(POLL_SECONDS)
 
-    def _beat(self) -> None:
+    def _beat(self, ended: threading.Event) -> None:
         for number in count(1):
             try:
-                self._call("set", f"beat/{self.rank.index}", str(number))
+                self._call("set", f"beat/{self.rank.index}", f"{self._visits}.{number}")
             except LostRank:
                 return
-            if self._ended.wait(min(BEAT_SECONDS, self.patience / 10)):
+            if ended.wait(min(BEAT_SECONDS, self.patience / 10)):
                 return
 
     def _set(self, key: str, value: Any) -> None:
@@ -167,12 +179,14 @@ class Ranks:
 def join_ranks() -> Iterator[Ranks]:
     """The ranks of this process's job; an error that leaves the block is told to the others.
 
-    Blocks may lie in each other. A process that no launcher started is the only rank of its job.
+    Blocks may lie in each other, and follow each other. A process that no launcher started is the only rank of its job.
 
     Raises:
         ConfigError: the others can't be found.
     """
     ranks = _join()
+    if ranks.left:
+        ranks.come()
     ranks.depth += 1
     try:
         yield ranks

@@ -69,16 +69,24 @@ def started(work: Callable[..., Any], *arguments: Any, **environment: str) -> It
         command.end()
 
 
+def command_line(*arguments: str) -> None:
+    """The command line, with the exit status of the command."""
+    from synthgen.cli import main
+
+    sys.argv = ["synthgen", *arguments]
+    main()
+
+
 @contextmanager
-def ranks(*commands: list[str]) -> Iterator[list[Command]]:
-    """`synthgen COMMAND…` once a rank, joined as torchrun and accelerate join them; no launcher ends the others."""
+def ranks(*commands: list[str], work: Callable[..., Any] = command_line) -> Iterator[list[Command]]:
+    """`work(*command)` once a rank, joined as torchrun and accelerate join them; no launcher ends the others."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(len(commands))}
     with ExitStack() as stack:
         yield [
-            stack.enter_context(started(command_line, *command, RANK=str(rank), LOCAL_RANK=str(rank), **shared))
+            stack.enter_context(started(work, *command, RANK=str(rank), LOCAL_RANK=str(rank), **shared))
             for rank, command in enumerate(commands)
         ]
 
@@ -88,14 +96,6 @@ def two_ranks(*command: str) -> None:
     with ranks(list(command), list(command)) as both:
         errors = [rank.wait() for rank in both]
     assert [rank.returncode for rank in both] == [0, 0], errors
-
-
-def command_line(*arguments: str) -> None:
-    """The command line, with the exit status of the command."""
-    from synthgen.cli import main
-
-    sys.argv = ["synthgen", *arguments]
-    main()
 
 
 def _begin(work: Callable[..., Any], arguments: tuple[Any, ...], environment: dict[str, str], errors: str) -> None:

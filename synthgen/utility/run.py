@@ -39,11 +39,11 @@ def measure_utility(
     source = real_source(spec)
     for model in spec.models:
         model.digest()
-    folders = make_runs(spec, source, root, say, on_start, on_row)
-    study = read_study(spec, source, folders, say)
-    store = CellStore(root / "private" / "cells")
-    cells = cells_of(study, spec)
     with join_ranks() as ranks:
+        folders = make_runs(spec, source, root, say, on_start, on_row)
+        study = read_study(spec, source, folders, say)
+        store = CellStore(root / "private" / "cells")
+        cells = cells_of(study, spec)
         rank = ranks.rank
         device = pick_device(spec.device, rank)
         digests = {cell.key: cell_digest(cell, study, spec, device) for cell in cells}
