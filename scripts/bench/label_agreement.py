@@ -5,6 +5,7 @@ survived, over the whole run and not image by image as the check `labels` does. 
 segmenter by reference. The last column is its mean loss on the real images: what `plan.hardness.classes` takes.
 
     python scripts/bench/label_agreement.py RUN
+    python scripts/bench/label_agreement.py RUN --split val test
     python scripts/bench/label_agreement.py --source ../shared/data/camvid --split val --every 3    # real images alone
     python scripts/bench/label_agreement.py RUN --model org/segmenter@<commit> --palette ade20k
 """
@@ -80,7 +81,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, nargs="?")
     parser.add_argument("--source", type=Path, help="a dataset in place of a run")
-    parser.add_argument("--split")
+    parser.add_argument("--split", nargs="+")
     parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--model", default="starter/judge")
     parser.add_argument("--palette", default="starter")
@@ -91,7 +92,8 @@ def main() -> None:
     run = None if arguments.run is None else open_run(arguments.run)
     source = resolve_source(arguments.source) if run is None else run.config().source
     index, items = select_items(source)
-    items = tuple(item for item in items if arguments.split in (None, item.split))[:: arguments.every]
+    wanted = [item for item in items if not arguments.split or item.split in arguments.split]
+    items = tuple(wanted[:: arguments.every])
     segmenter = Segmenter(arguments.model, "cpu", 1)
     vocabulary = make_vocabulary(
         index.classes, segmenter.labels, arguments.palette, arguments.class_map, arguments.class_map

@@ -1,6 +1,6 @@
 """Bars 1, 2 and 7: how much of the bare loop's speed a run keeps, what it gains on the naive script, what it hides.
 
-All on the starter at 256x192: bars 1 and 2 at the 20 steps of its config, bar 7 at few, so that there is much to hide.
+All on the starter at 256x192: bars 1 and 2 at 20 steps, as larger models take, bar 7 at few: there is much to hide.
 Real weights take 100 times as long a step and the same time to read, find faces and write, so a starter shows every
 overhead larger than a real model would.
 """
