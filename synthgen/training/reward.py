@@ -113,9 +113,12 @@ def load_reader(ref: str, palette: Palette, device: torch.device) -> Callable[[T
     Raises:
         ConfigError: no segmenter there, one of other classes, or one that lets no gradient through to the pixels.
     """
-    folder = resolve_weights(ref)
-    architecture_of(folder, ref, ("ForSemanticSegmentation",))
-    processor, model = processor_and_model(AutoModelForSemanticSegmentation, folder, ref, str(device))
+    try:
+        folder = resolve_weights(ref)
+        architecture_of(folder, ref, ("ForSemanticSegmentation",))
+        processor, model = processor_and_model(AutoModelForSemanticSegmentation, folder, ref, str(device))
+    except ConfigError as error:
+        raise ConfigError(f"reward.segmenters: {error}") from error
     if {int(index): name for index, name in model.config.id2label.items()} != dict(enumerate(palette.names)):
         raise ConfigError(f"reward.segmenters: {ref} has other classes than the palette {palette.name}")
     model.requires_grad_(False)
