@@ -60,7 +60,6 @@ class Ranks:
         self._store = store
         self._shares = 0
         self._visits = 0
-        self._ended = threading.Event()
         self.come()
 
     @property

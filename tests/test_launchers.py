@@ -121,5 +121,6 @@ def test_a_killed_rank_ends_the_others_and_the_command_goes_on(
     assert [rank.returncode for rank in both] == [2, -signal.SIGKILL], errors
     assert "rank 1 has not been heard of" in errors[0] and not (out / "release").exists()
     with started(command_line, *command) as again:
-        assert again.wait() is not None and again.returncode == 0
+        errors = again.wait()
+        assert again.returncode == 0, errors
     assert tree(out / "release") == tree(finished / "release")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-import pytest
-
 from synthgen.ranks import LostRank, join_ranks
 from tests.processes import ranks
 
@@ -32,15 +30,15 @@ def two_blocks(folder: str, end: str) -> None:
     Path(folder, str(job.rank.index)).write_text(heard)
 
 
-@pytest.mark.parametrize("end", ["well", "silent"])
-def test_a_rank_is_heard_in_every_block(tmp_path: Path, end: str) -> None:
-    command = [str(tmp_path), end]
+def test_a_rank_that_works_long_is_waited_for_in_every_block(tmp_path: Path) -> None:
+    command = [str(tmp_path), "well"]
+    with ranks(command, command, work=two_blocks) as both:
+        errors = [rank.wait(60) for rank in both]
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == dict.fromkeys("01", "said by rank 0"), errors
+
+
+def test_a_silent_rank_is_missed_in_every_block(tmp_path: Path) -> None:
+    command = [str(tmp_path), "silent"]
     with ranks(command, command, work=two_blocks) as both:
         errors = both[0].wait(60)
-        if end == "well":
-            errors += both[1].wait(60)
-    heard = {path.name: path.read_text() for path in tmp_path.iterdir()}
-    if end == "well":
-        assert heard == {"0": "said by rank 0", "1": "said by rank 0"}, errors
-    else:
-        assert "rank 1 has not been heard of" in heard["0"], errors
+    assert "rank 1 has not been heard of" in (tmp_path / "0").read_text(), errors

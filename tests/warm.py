@@ -1,6 +1,6 @@
-"""What every command of a painting run imports, for the processes of tests/processes.py; imported there alone.
+"""What the commands of tests/processes.py have imported when they begin; imported there alone.
 
-A name that a command can do without may be missing here, and one that has gone is only slower: nothing depends on it.
+Nothing depends on it but their speed.
 """
 
 from __future__ import annotations
