@@ -66,11 +66,12 @@ class BoxJudge:
         }
         columns |= count_fates(fates)
         value = surviving_share(fates)
+        large = surviving_share([fate for fate in fates if not fate.small])
         lost = describe_lost(fates)
         if value is None:
             return rules.unread_score("the model finds none of the objects on the source", columns)
-        if not lost and value < rules.least:
-            lost = f"agreement {value:.2f} is below least ({rules.least:g})"
+        if not lost and large is not None and large < rules.least:
+            lost = f"agreement {large:.2f} is below least ({rules.least:g})"
         return Score("labels", value, not lost, lost, columns=columns)
 
     def _source(

@@ -137,7 +137,8 @@ class MaskJudge:
             if not few:
                 problems.append(f"more than {rules.max_ignored:.0%} of the labelled pixels would be ignored")
         if value is None and not problems:
-            return rules.unread_score("the model reads none of its classes on the source", columns)
+            read_columns = {key: share for key, share in columns.items() if not key.startswith("ignored")}
+            return rules.unread_score("the model reads none of its classes on the source", read_columns)
         return Score("labels", value, not problems, "; ".join(problems), {}, columns, unlabel, bool(problems) and fits)
 
     def _unlabelled(self, candidate: Candidate, label: ClassIds, gone: Sequence[Thing], vocabulary: Vocabulary) -> Mask:

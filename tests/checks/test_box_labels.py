@@ -67,6 +67,11 @@ def test_small_ones_are_counted_apart(finder: Path) -> None:
     assert score.passed and score.to_columns()["label-objects:small-lost"] == 1
 
 
+def test_small_ones_alone_reject_nothing(finder: Path) -> None:
+    score = judge(finder, scene(draw_cells((1,), 200)), small=0.07)
+    assert score.passed and score.value == 0.25 and score.to_columns()["label-objects:small-lost"] == 3
+
+
 def test_what_is_not_found_on_the_source_is_not_judged(finder: Path) -> None:
     score = judge(finder, scene(draw_cells((), 200), shift=10))
     assert score.passed is None and score.to_columns()["label-objects:unread"] == 4

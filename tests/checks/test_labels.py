@@ -332,3 +332,14 @@ def test_a_lost_object_is_painted_again_but_not_in_a_stronger_stage(
     assert summary.quarantined == {"check-labels": 4}
     found: Sequence[Any] = list(rows(tmp_path / "run").values())
     assert {(row.attempts, row.stage) for row in found} == {(2, 1)}
+
+
+def test_what_is_released_unread_claims_no_ignored_pixels(reader: Path) -> None:
+    """`unread: count` lets it pass with its labels as they are."""
+    grey = np.full_like(SOURCE, 128)
+    check = spec(reader, filter={"factor": 1.25}, unread="count", readable=0.99)
+    good = paint(IDS, 300)
+    learned = check.learn([scene(good).sample], "cpu")
+    score = check.load("cpu", learned)(scene(good, source=grey))
+    assert score.passed and score.value is None and score.unlabel is None
+    assert not any(key.startswith("ignored") for key in score.to_columns())
