@@ -2,7 +2,8 @@
 
 Its IoU on the outputs over its IoU on the very images that they replace says, class by class, how much of the label
 survived, over the whole run and not image by image as the check `labels` does. The reader is the starter's judge or any
-segmenter by reference. The last column is its mean loss on the real images: what `plan.hardness.classes` takes.
+segmenter by reference. The last column is its mean loss on the real images; the last line gives it in the dataset's own
+class names, as `plan.hardness.classes` takes it.
 
     python scripts/bench/label_agreement.py RUN
     python scripts/bench/label_agreement.py RUN --split val test
@@ -21,6 +22,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+import yaml
 
 from synthgen.checks._agreement import pixel_losses
 from synthgen.checks._vocabulary import Vocabulary, make_vocabulary
@@ -30,7 +32,7 @@ from synthgen.label_maps import labels_to_class_ids
 from synthgen.launch import select_items
 from synthgen.rundir import RunDir, open_run
 from synthgen.segmenter import Segmenter
-from synthgen.types import ClassIds, Image, Item, Sample
+from synthgen.types import ClassIds, ClassInfo, Image, Item, Sample
 
 
 @dataclass
@@ -77,6 +79,14 @@ def pairs(source: Dataset, items: Sequence[Item], run: RunDir | None) -> Iterato
                 yield sample, cv2.resize(decode_image(stored.data, stored.sample_id), sample.size)
 
 
+def hardness_line(vocabulary: Vocabulary, classes: Sequence[ClassInfo], losses: np.ndarray) -> str:
+    """The mean loss of each class of the dataset, as a YAML mapping; classes of one palette name share theirs."""
+    of_label = vocabulary.of_label
+    known = {one.name: losses[of_label[one.id]] for one in classes if of_label.get(one.id)}
+    told = {name: round(float(loss), 3) for name, loss in known.items() if not np.isnan(loss)}
+    return yaml.safe_dump(told, default_flow_style=True, sort_keys=False, width=10_000, allow_unicode=True).strip()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, nargs="?")
@@ -118,6 +128,7 @@ def main() -> None:
         print(f"{vocabulary.names[number]:<14}{a:>10.3f}{b:>12.3f}{ratio:>8.2f}{real.mean_losses()[number]:>11.3f}")
     means = float(on_real[shown].mean()), float(on_outputs[shown].mean())
     print(f"{'mean':<14}{means[0]:>10.3f}{means[1]:>12.3f}{means[1] / means[0]:>8.2f}")
+    print(f"classes: {hardness_line(vocabulary, index.classes, real.mean_losses())}")
     if arguments.json:
         names = [vocabulary.names[number] for number in shown]
         table = {"real": dict(zip(names, on_real[shown], strict=True))}
