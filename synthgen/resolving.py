@@ -44,6 +44,8 @@ def resolve(config: RunConfig) -> Resolved:
     for labelled in (*config.detect, *config.extract, *config.check):
         labelled.check_classes(located)
     plan = Plan(config.plan, config.seed, list_members(config, chosen))
+    for randomizer in (*plan.file.randomizers(), *config.randomize):
+        randomizer.check_classes(located)
     refuse_moved_labels(config, plan)
     refuse_fixed_labels(config)
     components = [*config.detect, *config.extract, config.generate, *config.check]

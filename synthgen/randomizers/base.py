@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from synthgen.component import Component
-from synthgen.types import Image, Labels
+from synthgen.types import ClassInfo, Image, Labels
 
 
 def _as_pair(value: Any) -> Any:
@@ -37,6 +37,13 @@ class Randomizer(Component):
     kind: str
     probability: float = Field(default=1.0, ge=0, le=1)
     """The share of the outputs that it changes; the others pass as they are."""
+
+    def check_classes(self, classes: tuple[ClassInfo, ...]) -> None:
+        """Refuse a class table that this randomizer can't use, before work starts.
+
+        Raises:
+            ConfigError: names the class and the key to change.
+        """
 
     def __call__(self, image: Image, labels: Labels, stream: np.random.Generator) -> tuple[Image, Labels]:
         """`apply`, or nothing, by `probability`."""

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from synthgen.component import parse_component
+from synthgen.config import parse_config
+from synthgen.launch import resolve
 from synthgen.measurements import measure
 from synthgen.randomizers.base import Randomizer
-from synthgen.types import Box, ClassInfo, Image, Instance, Labels
+from synthgen.types import Box, ClassInfo, ConfigError, Image, Instance, Labels
+from tests.datasets_for_tests import write_pair
 
 WIDTH, HEIGHT = 96, 64
 
@@ -52,6 +59,7 @@ SPECS = [
     ("weather", {"effect": "rain"}),
     ("weather", {"effect": "snow"}),
     ("weather", {"effect": "fog"}),
+    ("recolor", {"classes": ["block"]}),
     ("geometry", {"flip": 0.5, "crop": [0.6, 0.9], "rotate": [-10, 10]}),
 ]
 
@@ -202,3 +210,66 @@ def test_what_cannot_be_is_refused(kind: str, keys: dict[str, object], words: st
     with pytest.raises(ValidationError) as raised:
         build(kind, **keys)
     assert words in str(raised.value)
+
+
+def lab(image: Image) -> NDArray[np.float32]:
+    return np.asarray(cv2.cvtColor(image.astype(np.float32) / np.float32(255), cv2.COLOR_RGB2LAB))
+
+
+def test_recolor_moves_the_mean_of_an_object_and_nothing_else() -> None:
+    before, labels = scene()
+    wanted = {"lightness": 40, "chroma": 30, "hue": 270, "strength": 1}
+    after, unchanged = run(build("recolor", classes=["block"], **wanted))
+    assert unchanged.mask is not None and labels.mask is not None and (unchanged.mask == labels.mask).all()
+    inner = np.s_[23:41, 33:57]
+    assert lab(after)[inner].reshape(-1, 3).mean(0) == pytest.approx([40, 0, -30], abs=2)
+    assert np.array_equal(after[:14], before[:14]) and np.array_equal(after[:, :24], before[:, :24])
+    half, _ = run(build("recolor", classes=["block"], **wanted | {"strength": 0.5}))
+    middle = (lab(before)[inner] + lab(after)[inner]).reshape(-1, 3).mean(0) / 2
+    assert lab(half)[inner].reshape(-1, 3).mean(0) == pytest.approx(middle, abs=2)
+
+
+def test_recolor_keeps_texture_and_by_object_gives_each_its_own_colour() -> None:
+    stream = np.random.default_rng(1)
+    image = np.clip(stream.normal(128, 12, (40, 80, 1)).repeat(3, axis=2), 0, 255).astype(np.uint8)
+    mask = np.zeros((40, 80), np.int32)
+    mask[10:30, 5:30] = mask[10:30, 45:70] = 1
+    labels = Labels((ClassInfo(0, "wall"), ClassInfo(1, "coat"), ClassInfo(9, "void", ignore=True)), mask)
+    patches = np.s_[13:27, 8:27], np.s_[13:27, 48:67]
+    means = {}
+    for per in ("object", "class"):
+        spec = build("recolor", classes=["coat"], per=per, strength=1, lightness=[30, 80])
+        after, _ = spec(image, labels, np.random.default_rng(4))
+        means[per] = [lab(after)[patch].reshape(-1, 3).mean(0) for patch in patches]
+        for patch in patches:
+            assert lab(after)[patch][..., 0].std() == pytest.approx(lab(image)[patch][..., 0].std(), rel=0.25)
+    assert np.abs(means["object"][0] - means["object"][1]).max() > 10
+    assert np.abs(means["class"][0] - means["class"][1]).max() < 2
+
+
+def test_recolor_without_names_takes_all_but_what_is_ignored_or_excluded() -> None:
+    image, labels = scene()
+    table = (ClassInfo(0, "wall", ignore=True), ClassInfo(300, "block"))
+    ignored = Labels(table, labels.mask)
+    after, _ = build("recolor", strength=1, lightness=10)(image, ignored, np.random.default_rng(0))
+    assert np.array_equal(after[:14], image[:14]) and not np.array_equal(after[24:40, 34:56], image[24:40, 34:56])
+    nothing, _ = build("recolor", exclude=["block"])(image, ignored, np.random.default_rng(0))
+    boxes, _ = build("recolor")(image, Labels(table, None, labels.instances[1:]), np.random.default_rng(0))
+    assert np.array_equal(nothing, image) and np.array_equal(boxes, image)
+
+
+def test_recolor_refuses_classes_that_are_not_there_before_work_starts(tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match="chroma"):
+        build("recolor", chroma=[0, 300])
+    with pytest.raises(ConfigError, match="labels no classes"):
+        build("recolor").check_classes(())
+    image, labels = scene()
+    assert labels.mask is not None
+    write_pair(tmp_path / "source", "images/a.png", image, labels.mask // 300)
+    (tmp_path / "source/classes.csv").write_text("id,name\n0,wall\n1,block\n")
+    value = {"source": {"path": str(tmp_path / "source"), "format": "masks"}, "generate": {"kind": "none"}}
+    value["protect"] = [{"kind": "blur", "region": "all"}]
+    for key in ("classes", "exclude"):
+        config = parse_config(value | {"randomize": [{"kind": "recolor", key: ["coat"]}]}, "test")
+        with pytest.raises(ConfigError, match=rf"recolor: `{key}` names \['coat'\].* wall, block"):
+            resolve(config)
