@@ -2,9 +2,13 @@
 
 Each replicate draws the test's scenes with replacement, the same for every arm and model, and the seeds with
 replacement, the same for both sides of a difference: so differences are paired in both. Of few seeds a plain bootstrap
-understates the spread by (S − 1) / S; the part that comes from seeds is widened by √(S / (S − 1)).
+understates the spread by (S − 1) / S, and percentiles know nothing of how unsure a spread from S values is: the part
+that comes from seeds is widened by √(S / (S − 1)) and by Student's quantile of S − 1 degrees of freedom ÷ the normal
+one. Simulated with 3, 5 and 10 seeds and 40 scenes, of which both, one or the other vary, 95 % intervals then hold the
+truth in 93 to 98 %; without the second factor, in 79 % where three seeds are all that varies.
 
-Source: Davison & Hinkley 1997, Bootstrap Methods and their Application, 3.8 (nested data; the factor); percentiles.
+Source: Davison & Hinkley 1997, Bootstrap Methods and their Application, 3.8 (nested data; the first factor);
+Hesterberg 2015, What Teachers Should Know About the Bootstrap (the second: his expanded percentiles).
 """
 
 from __future__ import annotations
@@ -13,6 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm as normal
+from scipy.stats import t as student
 
 Replicates = NDArray[np.float64]
 """(replicates + 1,): the value on the data as they are, then on each draw."""
@@ -34,24 +40,34 @@ class Draws:
     Attributes:
         weights: (replicates + 1, pictures), how often each picture stands in it; row 0 has each once.
         seeds: (replicates, S), which seeds.
+        widening: factor on the part that comes from seeds.
     """
 
     weights: NDArray[np.float64]
     seeds: NDArray[np.int64]
+    widening: float = 1.0
 
     def of_pictures(self, places: NDArray[np.int64]) -> NDArray[np.float64]:
         """The weights of some of the pictures."""
         return self.weights[:, places]
 
 
-def draw(units: NDArray[np.int64], seeds: int, replicates: int, seed: int) -> Draws:
-    """Draw scenes (`units`, the number of each picture's scene) and seeds."""
+def draw(units: NDArray[np.int64], seeds: int, replicates: int, seed: int, confidence: float = 0.95) -> Draws:
+    """Draw scenes (`units`, the number of each picture's scene) and seeds, for intervals of `confidence`."""
     rng = np.random.default_rng(seed)
     _, inverse = np.unique(units, return_inverse=True)
     count = int(inverse.max(initial=-1)) + 1
     drawn = rng.multinomial(count, np.full(count, 1 / count), size=replicates)
     weights = np.concatenate([np.ones((1, len(units))), drawn[:, inverse].astype(np.float64)])
-    return Draws(weights, rng.integers(0, seeds, (replicates, seeds)))
+    return Draws(weights, rng.integers(0, seeds, (replicates, seeds)), seed_widening(seeds, confidence))
+
+
+def seed_widening(seeds: int, confidence: float) -> float:
+    """The factor of the module's docstring; 1 for one seed, of which no spread is known."""
+    if seeds < 2:
+        return 1.0
+    tail = (1 + confidence) / 2
+    return float(np.sqrt(seeds / (seeds - 1)) * student.ppf(tail, seeds - 1) / normal.ppf(tail))
 
 
 def over_seeds(values: NDArray[np.float64], draws: Draws) -> Replicates:
@@ -61,7 +77,7 @@ def over_seeds(values: NDArray[np.float64], draws: Draws) -> Replicates:
     if seeds == 1:
         return mean
     picked = np.take_along_axis(values[1:], draws.seeds, axis=1).mean(1)
-    return np.concatenate([mean[:1], mean[1:] + np.sqrt(seeds / (seeds - 1)) * (picked - mean[1:])])
+    return np.concatenate([mean[:1], mean[1:] + draws.widening * (picked - mean[1:])])
 
 
 def interval(replicates: Replicates, confidence: float, share: bool = False) -> Interval:

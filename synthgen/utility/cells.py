@@ -11,19 +11,21 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from synthgen.learners.base import Learner
+from synthgen.seeds import derive_seed
 from synthgen.shards import write_atomic
 from synthgen.types import ConfigError
 from synthgen.utility.answers import Answers
 from synthgen.utility.spec import REAL, UtilitySpec
 from synthgen.utility.study import Study, TrainingSet, set_digest
 
-FORMAT = "utility-cell/1"
+FORMAT = "utility-cell/2"
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,12 @@ class Cell:
     def key(self) -> tuple[str, str, int]:
         """What tells it from the others of its table."""
         return self.chosen.name, self.model.name, self.seed
+
+    @property
+    def weights_seed(self) -> int:
+        """Of the random weights it starts from: not of the name, which may change."""
+        model = self.model.model_dump_json(exclude={"name"})
+        return derive_seed(self.seed, model, 0, 0, "utility-weights") % 2**31
 
 
 def cells_of(study: Study, spec: UtilitySpec) -> list[Cell]:
@@ -56,10 +64,10 @@ def cells_of(study: Study, spec: UtilitySpec) -> list[Cell]:
     return found
 
 
-def _tested_as(arm: str, study: Study) -> str:
-    """The arm whose test pictures are this arm's: itself, or another arm of the same run."""
+def _tested_as(arm: str, study: Study) -> str | None:
+    """The arm whose test pictures are this arm's: itself, or another arm of the same run; None where it has none."""
     run = study.arms[arm].run
-    return next(name for name, other in study.arms.items() if other.run == run and other.test is not None)
+    return next((name for name, other in study.arms.items() if other.run == run and other.test is not None), None)
 
 
 def cell_digest(cell: Cell, study: Study, spec: UtilitySpec, device: str) -> str:
@@ -72,7 +80,7 @@ def cell_digest(cell: Cell, study: Study, spec: UtilitySpec, device: str) -> str
         "tests": {name: test.digest for name in cell.tests if (test := study.arms[name].test) is not None},
         "words": [study.words.names, study.words.from_folders],
         "effort": [cell.seed, spec.steps, spec.batch_size, spec.variants, spec.seed, spec.threads],
-        "library": [torch.__version__, device.partition(":")[0]],
+        "library": [torch.__version__, version("transformers"), device.partition(":")[0]],
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:40]
 

@@ -61,15 +61,20 @@ def mean_over_classes(scores: Scores) -> Scores:
 
 
 def accuracy(answers: Answers, weights: Weights) -> Scores:
-    """(weightings,): the share of decisions (pixels, or classes of pictures) that are right."""
+    """(weightings,): the share of decisions (pixels, or classes of pictures) that are right; NaN for no drawn one."""
     totals = np.tensordot(weights, answers["bins"], axes=1).sum(1)
-    return totals[:, 2] / np.maximum(totals[:, 0], 1e-12)
+    return np.where(totals[:, 0] > 0, totals[:, 2] / np.maximum(totals[:, 0], 1e-12), np.nan)
 
 
 def calibration_error(answers: Answers, weights: Weights) -> Scores:
-    """(weightings,): expected calibration error, the mean of |right − confident| over bins by their decisions."""
+    """(weightings,): expected calibration error, the mean of |right − confident| over bins by their decisions.
+
+    NaN where none was drawn.
+    """
     totals = np.tensordot(weights, answers["bins"], axes=1)
-    return np.abs(totals[..., 2] - totals[..., 1]).sum(1) / np.maximum(totals[..., 0].sum(1), 1e-12)
+    decisions = totals[..., 0].sum(1)
+    wrong = np.abs(totals[..., 2] - totals[..., 1]).sum(1) / np.maximum(decisions, 1e-12)
+    return np.where(decisions > 0, wrong, np.nan)
 
 
 def chance(task: Task, answers: Answers, present: NDArray[np.int8]) -> float:

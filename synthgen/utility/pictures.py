@@ -28,11 +28,13 @@ class Vocabulary:
     Attributes:
         places: class id → place among `names`; ids that mean *ignore* are missing.
         from_folders: each picture is of one class (image classes); else classes of pixels or objects.
+        outlined: what no outline covers is `BACKGROUND`, and a picture without objects is all of it.
     """
 
     names: tuple[str, ...]
     places: Mapping[int, int]
     from_folders: bool = False
+    outlined: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,11 +86,11 @@ def vocabulary_of_table(classes: Sequence[ClassInfo], merge: Mapping[str, Sequen
     names = list(dict.fromkeys(becomes.get(info.name, info.name) for info in used))
     places = {info.id: names.index(becomes.get(info.name, info.name)) for info in used}
     if outlined:
-        places[-1] = len(names)
+        places |= {-1: len(names), **{info.id: len(names) for info in classes if info.ignore}}
         names.append(BACKGROUND)
     if len(names) < 2 or len(names) >= IGNORE:
         raise ConfigError(f"the source has {len(names)} class(es) besides ignored ones; expected 2 to {IGNORE - 1}")
-    return Vocabulary(tuple(names), places)
+    return Vocabulary(tuple(names), places, outlined=outlined)
 
 
 def shrink(image: Image, labels: Labels, words: Vocabulary, size: tuple[int, int], least: float) -> Picture:
@@ -104,6 +106,8 @@ def shrink(image: Image, labels: Labels, words: Vocabulary, size: tuple[int, int
             present[words.names.index(labels.image_class)] = PRESENT
         return Picture(small, None, present)
     ids = labels_to_class_ids(labels, (image.shape[0], image.shape[1]))
+    if ids is None and words.outlined and not labels.instances:
+        ids = np.full(image.shape[:2], -1, np.int32)
     if ids is None:
         for instance in labels.instances:
             if instance.class_id in words.places:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import version
 from io import StringIO
@@ -18,6 +19,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from synthgen.rundir import RunDir
 from synthgen.shards import write_atomic
 from synthgen.utility.bootstrap import Interval
 from synthgen.utility.result import Outcome, Utility
@@ -59,18 +61,32 @@ def _plain(value: Any) -> Any:
 
 
 def write_utility(found: Utility, study: Study, spec: UtilitySpec, root: Path, quick: bool) -> None:
-    """`report/utility.json` and `.txt` below `root`; the same JSON in every run that is an arm, for its report."""
+    """`report/utility.json` and `.txt` below `root`; the same JSON in every run that is an arm, for its report.
+
+    With `quick` they are called `utility-quick`, and a run that has a whole table keeps it.
+    """
     record = utility_record(found, spec, quick)
     text = format_utility(found, spec)
-    _write_json(record, root / "report" / "utility.json")
-    write_atomic(root / "report" / "utility.txt", (text + "\n").encode())
+    stem = "utility-quick" if quick else "utility"
+    _write_json(record, root / "report" / f"{stem}.json")
+    write_atomic(root / "report" / f"{stem}.txt", (text + "\n").encode())
+    written = set()
     for name, arm in study.arms.items():
-        if arm.run is not None and arm.test is not None:
+        if arm.run is not None and arm.run.root not in written and not (quick and has_whole_table(arm.run)):
+            written.add(arm.run.root)
             own = record | {"arm": name}
             # The digest of the spec would confirm a guessed source, whose path it hashes.
             rules = {key: value for key, value in record["rules"].items() if key != "spec"}
             _write_json(own | {"rules": rules}, arm.run.report / "utility.json")
             _write_json(own | {"run": {"run_id": arm.run.run_id()}}, arm.run.private / "utility.json")
+
+
+def has_whole_table(run: RunDir) -> bool:
+    """Whether a run keeps a table that is not of `--quick`."""
+    path = run.private / "utility.json"
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        return "--quick" not in json.loads(path.read_bytes())["made"]["command"]
+    return False
 
 
 def _write_json(record: dict[str, Any], path: Path) -> None:
@@ -88,6 +104,7 @@ def format_utility(found: Utility, spec: UtilitySpec) -> str:
     lines = [
         f"trained on {found.trained_on} pictures in {spec.steps} steps of {spec.batch_size}, {len(spec.seeds)} "
         f"seed(s); tested on {found.tested_on} real pictures of {found.scenes} scenes (by {found.scene_rule}){cut}",
+        *([f"{found.known} of these are of scenes that are trained on as well"] if found.known else []),
         *(f"{name}: has no output of {count} training pictures" for name, count in found.lacking.items() if count),
         *(f"not read: {count} × {code}" for code, count in found.unread.items()),
         *(f"{one.arm}: {one.verdict}: {one.reason}" for one in found.arms),

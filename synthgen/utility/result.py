@@ -2,8 +2,8 @@
 
 A verdict is non-inferiority in the metric itself, margin m fixed in the spec: `pass` where the whole interval of
 (arm − real) lies above −m, `fail` where it lies below, else `insufficient`. It is insufficient as well with too few
-seeds or scenes, and where the model learnt so little on real pictures that a loss of m would not show (real less than
-m above chance): who knows nothing loses nothing.
+seeds or stretches or, to pass, scenes, and where the model learnt so little on real pictures that a loss of m would not
+show (real less than m above chance): who knows nothing loses nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from synthgen.utility.metrics import METRIC, accuracy, calibration_error, chance
 from synthgen.utility.spec import MIN_SEEDS, REAL, UtilitySpec
 from synthgen.utility.study import Study, TrainingSet
 
-MIN_MODELS = 2
+MIN_ARCHITECTURES = 2
 Loaded = Callable[[Cell], Mapping[str, Answers]]
 
 
@@ -109,7 +109,7 @@ class FilterEffect:
 
 @dataclass(frozen=True)
 class ArmVerdict:
-    """An arm over all models: fail if any fails, pass if all pass and they are at least two."""
+    """An arm over all models: fail if any fails, pass if all pass and they are of at least two architectures."""
 
     arm: str
     verdict: Verdict
@@ -134,6 +134,7 @@ class Utility:
     units: int
     scene_rule: str
     cut: bool
+    known: int
     lacking: Mapping[str, int]
     unread: Mapping[str, int]
 
@@ -155,7 +156,7 @@ class Assembler:
     def __init__(self, study: Study, spec: UtilitySpec, load: Loaded) -> None:
         self._study, self._spec, self._load = study, spec, load
         seed = derive_seed(spec.seed, "bootstrap", 0, 0, "utility")
-        self._draws: Draws = draw(study.units, len(spec.seeds), spec.bootstraps, seed)
+        self._draws: Draws = draw(study.units, len(spec.seeds), spec.bootstraps, seed, spec.confidence)
         self._units = len(set(study.units.tolist()))
 
     def utility(self) -> Utility:
@@ -169,7 +170,8 @@ class Assembler:
             cross += self._cross(model)
             mixtures += self._curves(model, sides)
             filters += self._filters(model, sides)
-        arms = tuple(arm_verdict(one, outcomes) for one in study.arms if one != REAL)
+        architectures = {one.name: architecture(one) for one in spec.models}
+        arms = tuple(arm_verdict(one, outcomes, architectures) for one in study.arms if one != REAL)
         decides = tuple(
             one for one in spec.arms if spec.arms[one].run is not None and spec.arms[one].labels == "release"
         )
@@ -178,7 +180,7 @@ class Assembler:
         return Utility(
             verdict, reason, decides, arms, tuple(outcomes), tuple(cross), tuple(mixtures), tuple(filters),
             len(study.arms[REAL].train.ids), len(study.test.ids), study.scenes, self._units, study.rule, study.cut,
-            study.lacking, study.unread,
+            study.known, study.lacking, study.unread,
         )  # fmt: skip
 
     def _side(self, chosen: TrainingSet, model: Learner, tested: str, at: NDArray[np.int64] | None) -> _Side:
@@ -241,11 +243,13 @@ class Assembler:
         if len(spec.seeds) < MIN_SEEDS:
             return "insufficient", f"{len(spec.seeds)} seed(s); {MIN_SEEDS} are needed"
         if self._units < spec.min_scenes:
-            return "insufficient", f"{self._units} scenes in the test; {spec.min_scenes} are needed"
+            return "insufficient", f"{self._units} stretches in the test; {spec.min_scenes} are needed"
         if difference.value is None or difference.low is None or difference.high is None:
             return "insufficient", "the test's labels can't tell"
         if real - floor <= margin:
             return "insufficient", f"trained on real it reaches {real:.3f}, chance {floor:.3f}: too little to lose"
+        if difference.low > -margin and self._study.scenes < spec.min_scenes:
+            return "insufficient", f"{self._study.scenes} scenes in the test; {spec.min_scenes} are needed to pass"
         if difference.low > -margin:
             return "pass", f"worse by less than {margin:g}"
         if difference.high < -margin:
@@ -296,6 +300,7 @@ class Assembler:
 
     def _filters(self, model: Learner, sides: Mapping[str, _Side]) -> list[FilterEffect]:
         arms = {name: arm for name, arm in self._spec.arms.items() if arm.run is not None}
+        runs = {name: arm.run.resolve() for name, arm in arms.items() if arm.run is not None}
         return [
             FilterEffect(
                 name,
@@ -306,19 +311,25 @@ class Assembler:
             )
             for name, arm in arms.items()
             for kept, other in arms.items()
-            if arm.run == other.run and (arm.labels, other.labels) == ("release", "source")
+            if runs[name] == runs[kept] and (arm.labels, other.labels) == ("release", "source")
         ]
 
 
-def arm_verdict(arm: str, outcomes: Sequence[Outcome]) -> ArmVerdict:
-    """The verdict of an arm over all models."""
+def architecture(model: Learner) -> str:
+    """What tells one architecture from another: all keys but the name, the task and the rate."""
+    return model.model_dump_json(exclude={"name", "task", "learning_rate"})
+
+
+def arm_verdict(arm: str, outcomes: Sequence[Outcome], architectures: Mapping[str, str]) -> ArmVerdict:
+    """The verdict of an arm over all models; `architectures`: of each model."""
     own = [one for one in outcomes if one.arm == arm]
     told = [f"{one.model}: {one.reason}" for one in own]
     if failed := [one for one in own if one.verdict == "fail"]:
         return ArmVerdict(arm, "fail", "; ".join(f"{one.model}: {one.reason}" for one in failed))
     if all(one.verdict == "pass" for one in own):
-        if len(own) < MIN_MODELS:
-            return ArmVerdict(arm, "insufficient", f"{len(own)} model; {MIN_MODELS} are needed")
+        count = len({architectures[one.model] for one in own})
+        if count < MIN_ARCHITECTURES:
+            return ArmVerdict(arm, "insufficient", f"{count} architecture; {MIN_ARCHITECTURES} are needed")
         return ArmVerdict(arm, "pass", "; ".join(told))
     return ArmVerdict(
         arm, "insufficient", "; ".join(f"{one.model}: {one.reason}" for one in own if one.verdict != "pass")

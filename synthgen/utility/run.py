@@ -13,14 +13,15 @@ from pathlib import Path
 
 from synthgen.benchmark import BenchmarkSpec, MethodSpec, method_config
 from synthgen.datasets.base import Dataset
-from synthgen.launch import Rank, launch, pick_device, resolve
+from synthgen.launch import Rank, launch, pick_device, resolve, select_items
 from synthgen.ranks import join_ranks
 from synthgen.types import Row
 from synthgen.utility.answers import Answers
 from synthgen.utility.cells import CellStore, cell_digest, cells_of
 from synthgen.utility.result import Assembler, Utility
 from synthgen.utility.spec import UtilitySpec
-from synthgen.utility.study import Say, Study, read_study, real_source
+from synthgen.utility.study import Say, Study, origin_of_run, read_study, real_source
+from synthgen.utility.survey import ids_of_splits
 from synthgen.utility.workshop import Workshop
 
 
@@ -39,6 +40,7 @@ def measure_utility(
     source = real_source(spec)
     for model in spec.models:
         model.digest()
+    refuse_wrong_runs(spec, source)
     with join_ranks() as ranks:
         folders = make_runs(spec, source, root, say, on_start, on_row)
         study = read_study(spec, source, folders, say)
@@ -49,6 +51,8 @@ def measure_utility(
         digests = {cell.key: cell_digest(cell, study, spec, device) for cell in cells}
         left = ranks.share([list(cell.key) for cell in cells if not store.done(digests[cell.key])])
         workshop = Workshop(study, spec, device)
+        for model in spec.models if left else ():
+            workshop.refuse_unfit(model)
         for number, key in enumerate(left[rank.index :: rank.count], start=1):
             cell = next(one for one in cells if list(one.key) == key)
             began = time.monotonic()
@@ -65,6 +69,22 @@ def measure_utility(
 
     say("drawing replicates")
     return Assembler(study, spec, lambda cell: load(digests[cell.key])).utility(), study
+
+
+def refuse_wrong_runs(spec: UtilitySpec, source: Dataset) -> None:
+    """Look at the finished runs among the arms, and at the splits, before any config is run.
+
+    Raises:
+        ConfigError: as `read_study`, as far as no picture must be read for it.
+    """
+    index, items = select_items(source)
+    by_id = {item.id: item for item in items}
+    for name, arm in spec.arms.items():
+        if arm.run is not None:
+            origin_of_run(name, arm.run, index.classes, arm.labels == "release", by_id)
+    for key, splits in (("train", spec.train), ("test", spec.test)):
+        if splits is not None:
+            ids_of_splits(key, splits, {item.id: item.split for item in items})
 
 
 def make_runs(
@@ -88,7 +108,7 @@ def make_runs(
             made[name] = resolve(method_config(of_source, method))
     folders = {}
     for name, arm in spec.arms.items():
-        folders[name] = arm.run if arm.run is not None else root / "private" / "runs" / name
+        folders[name] = arm.run.resolve() if arm.run is not None else root / "private" / "runs" / name
         if name in made:
             say(f"making {name}")
             launch(made[name], folders[name], on_start, on_row)

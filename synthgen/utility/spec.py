@@ -111,7 +111,7 @@ class UtilitySpec(BaseModel):
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     bootstraps: int = Field(default=1000, ge=100)
     min_scenes: int = Field(default=20, ge=2)
-    """With fewer scenes in the test there is no verdict."""
+    """With fewer scenes in the test nothing passes; with fewer stretches of them there is no verdict."""
     seed: int = Field(default=0, ge=0)
     """Of the order of the pictures, held-back scenes, views and the bootstrap."""
     device: str = "auto"
@@ -126,6 +126,15 @@ class UtilitySpec(BaseModel):
             raise ValueError(f"arms: {bad}: a name has 1 to 48 characters, no / and no dot in front")
         if unknown := [mixture.of for mixture in self.mixtures if mixture.of not in self.arms]:
             raise ValueError(f"mixtures: of {unknown} is no arm; there are {list(self.arms)}")
+        mixed = [mixture.of for mixture in self.mixtures]
+        if twice := sorted({one for one in mixed if mixed.count(one) > 1}):
+            raise ValueError(f"mixtures: of {twice} stands twice; give its shares in one list")
+        shares = {share for mixture in self.mixtures for share in (*mixture.shares, *self.quick.shares)}
+        if taken := sorted({mixture_name(one, share) for one in mixed for share in shares} & set(self.arms)):
+            raise ValueError(f"arms: {taken} is what a mixture is called; choose another name")
+        bare = [model.model_dump_json(exclude={"name"}) for model in self.models]
+        if len(set(bare)) != len(bare):
+            raise ValueError("models: two of them differ in nothing but the name, which is one model")
         names = [model.name for model in self.models]
         if len(set(names)) != len(names) or len(set(self.seeds)) != len(self.seeds):
             raise ValueError("models and seeds: every name and every seed may stand once")

@@ -20,8 +20,8 @@ from synthgen.datasets.base import Dataset, resolve_source
 from synthgen.launch import select_items
 from synthgen.rundir import RunDir
 from synthgen.seeds import derive_seed
-from synthgen.types import BadSample, ClassInfo, ConfigError, Item
-from synthgen.utility.pictures import ABSENT, PRESENT, UNKNOWN, Picture, Pictures, Vocabulary, shrink
+from synthgen.types import BadSample, ClassInfo, ConfigError, Item, SynthgenError
+from synthgen.utility.pictures import ABSENT, IGNORE, PRESENT, UNKNOWN, Picture, Pictures, Vocabulary, shrink
 from synthgen.utility.spec import REAL, UtilitySpec, mixture_name
 from synthgen.utility.survey import Survey
 
@@ -31,17 +31,24 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, eq=False)
 class Origin:
-    """Where an arm's pictures lie. `items`: id of the source's sample → item of `dataset`."""
+    """Where an arm's pictures lie.
+
+    Attributes:
+        items: id of the source's sample → item of `dataset`.
+        own_labels: train on the release's labels, not on the source's.
+        made_of: id → digest of the source's picture that the output was made of; empty for the source.
+    """
 
     dataset: Dataset
     items: Mapping[str, Item]
     own_labels: bool = True
     run: RunDir | None = None
+    made_of: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
 class Arm:
-    """One training set as it was read; `test` is None where it would be another arm's."""
+    """One training set as it was read; `test` is None where it would be another arm's, or holds nothing."""
 
     name: str
     train: Pictures
@@ -66,6 +73,7 @@ class Study:
     Attributes:
         units: (test pictures,), the scene of each; `scenes` of them, named by `rule`; `cut`: too few, so cut in
             stretches, and intervals are too narrow.
+        known: how many test pictures are of scenes that are trained on as well.
         lacking: arm → pictures of the training split that it has no output of; `unread`: bad ones, by code.
     """
 
@@ -76,6 +84,7 @@ class Study:
     scenes: int
     rule: str
     cut: bool
+    known: int
     lacking: Mapping[str, int]
     unread: Mapping[str, int] = field(default_factory=dict)
 
@@ -120,7 +129,7 @@ def read_study(spec: UtilitySpec, source: Dataset, runs: Mapping[str, Path], say
     by_id = {item.id: item for item in items}
     origins = {REAL: Origin(source, by_id)}
     for name, folder in runs.items():
-        origins[name] = _origin_of_run(name, folder, index.classes, spec.arms[name].labels == "release", by_id)
+        origins[name] = origin_of_run(name, folder, index.classes, spec.arms[name].labels == "release", by_id)
     survey = Survey(source, items, spec.scene)
     train_ids, test_ids = survey.split(spec)
     lacking = {name: len(set(train_ids) - origin.items.keys()) for name, origin in origins.items()}
@@ -131,13 +140,14 @@ def read_study(spec: UtilitySpec, source: Dataset, runs: Mapping[str, Path], say
     words = survey.vocabulary(spec, index.classes)
     reader = _Reader(spec, words, source, by_id)
     arms = _read_arms(origins, wanted, test_ids, reader, say)
-    _refuse_few(arms[REAL].train.ids, lacking, len(train_ids))
-    _refuse_tasks(spec, arms[REAL].train)
-    test = arms[REAL].test
+    train, test = arms[REAL].train, arms[REAL].test
     assert test is not None
+    _refuse_few(train.ids, lacking, len(train_ids))
+    _refuse_tasks(spec, train, test)
     units, scenes, cut = survey.units(test.ids)
-    sets = training_sets(spec, arms[REAL].train.ids)
-    return Study(words, arms, sets, units, scenes, survey.rule, cut, lacking, reader.unread)
+    sets = training_sets(spec, train.ids)
+    known = survey.known(train.ids, test.ids)
+    return Study(words, arms, sets, units, scenes, survey.rule, cut, known, lacking, reader.unread)
 
 
 def training_sets(spec: UtilitySpec, ids: Sequence[str]) -> tuple[TrainingSet, ...]:
@@ -148,18 +158,26 @@ def training_sets(spec: UtilitySpec, ids: Sequence[str]) -> tuple[TrainingSet, .
     for mixture in spec.mixtures:
         for share in mixture.shares:
             replaced = round(share * count)
+            if not 0 < replaced < count:
+                raise ConfigError(
+                    f"mixtures: a share of {share:g} of {count} pictures is {replaced}; take it out of `shares`"
+                )
             arms = (mixture.of,) * replaced + (REAL,) * (count - replaced)
             found.append(TrainingSet(mixture_name(mixture.of, share), arms, mixture.of, share))
     return tuple(found)
 
 
-def _origin_of_run(
+def origin_of_run(
     name: str, folder: Path, classes: Sequence[ClassInfo], own_labels: bool, real: Mapping[str, Item]
 ) -> Origin:
-    """The release of a finished run by the ids of its source; of several variants the first."""
+    """The release of a finished run by the ids of its source; of several variants the first.
+
+    Raises:
+        ConfigError: no finished run, other classes, or no output of the source.
+    """
     try:
         pairs = pairs_of_run(folder, None, None)
-    except ConfigError as error:
+    except SynthgenError as error:
         raise ConfigError(f"arms.{name}: {error}") from error
     assert pairs.run is not None
     dataset = pairs.run.dataset(pairs.release)
@@ -174,7 +192,8 @@ def _origin_of_run(
             found[sample_id] = item
     if not found:
         raise ConfigError(f"arms.{name}: {folder} has no output of a picture in the source; give the same source.path")
-    return Origin(dataset, found, own_labels, pairs.run)
+    made_of = {row.sample_id: row.source_digest for row in pairs.run.store.rows()}
+    return Origin(dataset, found, own_labels, pairs.run, made_of)
 
 
 def _refuse_other_classes(name: str, real: Sequence[ClassInfo], released: Sequence[ClassInfo]) -> None:
@@ -193,32 +212,66 @@ def _refuse_few(ids: Sequence[str], lacking: Mapping[str, int], count: int) -> N
         )
 
 
-def _refuse_tasks(spec: UtilitySpec, real: Pictures) -> None:
+def _refuse_tasks(spec: UtilitySpec, train: Pictures, test: Pictures) -> None:
     for model in spec.models:
-        if model.task == "segmentation" and real.masks is None:
-            raise ConfigError(f"models: {model.name}: the labels have no masks or outlines; use task: classes")
+        for split, pictures in (("train", train), ("test", test)):
+            if model.task == "segmentation" and pictures.masks is None:
+                raise ConfigError(
+                    f"models: {model.name}: the labels of `{split}` have no masks or outlines; use task: classes"
+                )
 
 
 class _Reader:
-    """Reads pictures of an arm; counts what can't be read."""
+    """Reads pictures of an arm; counts what can't be read or can't be learnt from."""
 
     def __init__(self, spec: UtilitySpec, words: Vocabulary, source: Dataset, real: Mapping[str, Item]) -> None:
         self.unread: dict[str, int] = {}
         self._spec, self._words, self._source, self._real = spec, words, source, real
+        self._segments = any(model.task == "segmentation" for model in spec.models)
+        self._digests: dict[str, str] = {}
 
-    def read(self, origin: Origin, ids: Sequence[str]) -> dict[str, Picture]:
-        """By id; a bad one is missing."""
+    def read(self, name: str, origin: Origin, ids: Sequence[str], own_labels: bool) -> dict[str, Picture]:
+        """By id; a bad one is missing. The real pictures are read before those of any run.
+
+        Raises:
+            ConfigError: an output was made of another picture than the source has now.
+        """
         found = {}
         for one in ids:
             if one not in origin.items:
                 continue
             try:
                 sample = origin.dataset.read(origin.items[one])
-                labels = sample.labels if origin.own_labels else self._source.labels_of(self._real[one])
+                if origin.run is None:
+                    self._digests[one] = sample.digest
+                elif self._digests.get(one, origin.made_of.get(one)) != origin.made_of.get(one):
+                    raise ConfigError(
+                        f"arms.{name}: its output of {one} was made of another picture than the source has now: give "
+                        "the source of the run, or run it again"
+                    )
+                labels = sample.labels if own_labels else self._source.labels_of(self._real[one])
                 found[one] = shrink(sample.image, labels, self._words, self._spec.size, self._spec.present)
             except BadSample as error:
-                self.unread[error.code] = self.unread.get(error.code, 0) + 1
+                self._count(error.code)
         return found
+
+    def learnable(self, pictures: Mapping[str, Picture]) -> dict[str, Picture]:
+        """The real pictures less those that teach and test nothing: of no class folder, or, where there is a
+        segmenter among the models and other pictures have masks, without a mask.
+        """
+        masked = any(picture.mask is not None for picture in pictures.values())
+        found = {}
+        for one, picture in pictures.items():
+            if self._words.from_folders and not (picture.present == PRESENT).any():
+                self._count("class-missing")
+            elif self._segments and masked and picture.mask is None:
+                self._count("mask-missing")
+            else:
+                found[one] = picture
+        return found
+
+    def _count(self, code: str) -> None:
+        self.unread[code] = self.unread.get(code, 0) + 1
 
 
 def _read_arms(
@@ -228,10 +281,12 @@ def _read_arms(
     test: dict[str, dict[str, Picture]] = {}
     for name, origin in origins.items():
         say(f"reading {name}")
-        train[name] = reader.read(origin, wanted)
+        train[name] = reader.read(name, origin, wanted, origin.own_labels)
         twin = any(origins[other].run == origin.run for other in test)
         if not twin:
-            test[name] = reader.read(origin, test_ids)
+            # Labels of the source: outputs and the real pictures of the same scenes are scored on the same pixels.
+            test[name] = reader.read(name, origin, test_ids, False)
+    train[REAL], test[REAL] = reader.learnable(train[REAL]), reader.learnable(test[REAL])
     real_test = [one for one in test_ids if one in test[REAL]]
     if not real_test:
         raise ConfigError("test: none of its pictures can be read")
@@ -240,7 +295,9 @@ def _read_arms(
         name: Arm(
             name,
             _stack(everywhere, train[name], train[REAL]),
-            _stack([one for one in real_test if one in test[name]], test[name], test[REAL]) if test.get(name) else None,
+            _stack(tried, test[name], test[REAL])
+            if (tried := [one for one in real_test if one in test.get(name, ())])
+            else None,
             origin.run,
         )
         for name, origin in origins.items()
@@ -254,11 +311,13 @@ def _stack(ids: Sequence[str], pictures: Mapping[str, Picture], real: Mapping[st
     present = np.stack([pictures[one].present for one in ids])
     before = np.stack([real[one].present for one in ids])
     present[(present == ABSENT) & (before == PRESENT)] = UNKNOWN
-    masks = [mask for one in ids if (mask := pictures[one].mask) is not None]
+    masks = [pictures[one].mask for one in ids]
+    size = pictures[ids[0]].image.shape[:2]
+    blank = np.full(size, IGNORE, np.uint8)
     return Pictures(
         tuple(ids),
         np.stack([pictures[one].image for one in ids]),
-        np.stack(masks) if len(masks) == len(ids) else None,
+        None if all(mask is None for mask in masks) else np.stack([blank if mask is None else mask for mask in masks]),
         present,
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ class Survey:
     def __init__(self, source: Dataset, items: Sequence[Item], column: str | None) -> None:
         self._splits = {item.id: item.split for item in items}
         self._image_classes: set[str] = set()
-        self._masks = self._outlines = self._objects = False
+        self._masks = self._outlines = self._objects = self._stuff = False
         facts = [self._look(source, item) for item in items]
         names, self.rule = scene_names(
             [item.id for item in items], [one for one, _ in facts], [a for _, a in facts], column
@@ -42,6 +42,7 @@ class Survey:
         self._masks = self._masks or labels.mask is not None
         self._objects = self._objects or bool(labels.instances)
         self._outlines = self._outlines or any(instance.mask is not None for instance in labels.instances)
+        self._stuff = self._stuff or _labels_more_than_objects(labels)
         return labels.image_class, dict(labels.attributes)
 
     def units(self, ids: Sequence[str]) -> tuple[NDArray[np.int64], int, bool]:
@@ -50,6 +51,11 @@ class Survey:
         units, cut = scene_units(names)
         return units, len(set(names)), cut
 
+    def known(self, train: Sequence[str], test: Sequence[str]) -> int:
+        """How many pictures of the test are of scenes that are trained on as well."""
+        scenes = {self.scene_of[one] for one in train}
+        return sum(self.scene_of[one] in scenes for one in test)
+
     def split(self, spec: UtilitySpec) -> tuple[list[str], list[str]]:
         """Ids to train on and to test on, each in order of id.
 
@@ -57,7 +63,10 @@ class Survey:
             ConfigError: a split that holds nothing, or a single scene of which none can be held back.
         """
         if spec.train is not None and spec.test is not None:
-            return self._of_splits("train", spec.train), self._of_splits("test", spec.test)
+            return (
+                ids_of_splits("train", spec.train, self._splits),
+                ids_of_splits("test", spec.test, self._splits),
+            )
         names = sorted(set(self.scene_of.values()))
         names.sort(key=lambda name: derive_seed(spec.seed, name, 0, 0, "utility-test"))
         held = set(names[: max(1, round(spec.test_share * len(names)))])
@@ -67,16 +76,6 @@ class Survey:
             [one for one, name in self.scene_of.items() if (name in held) is inside] for inside in (False, True)
         )
         return rest, test
-
-    def _of_splits(self, key: str, splits: Sequence[str]) -> list[str]:
-        found = [one for one, split in self._splits.items() if split in splits]
-        if not found:
-            there = sorted({str(split) for split in self._splits.values()})
-            raise ConfigError(
-                f"{key}: no picture lies in the split(s) {list(splits)}; the source has {there}. Name others, or set "
-                "train and test to null to hold back a share of the scenes"
-            )
-        return found
 
     def vocabulary(self, spec: UtilitySpec, classes: Sequence[ClassInfo]) -> Vocabulary:
         """The classes to learn: of pixels or objects where there are any, else of pictures.
@@ -92,4 +91,32 @@ class Survey:
             return Vocabulary(tuple(sorted(self._image_classes)), {}, from_folders=True)
         if not classes:
             raise ConfigError("the source has no labels to learn: no masks, objects or class folders")
-        return vocabulary_of_table(classes, spec.merge, outlined=self._outlines and not self._masks)
+        return vocabulary_of_table(classes, spec.merge, outlined=self._outlines and not self._stuff)
+
+
+def ids_of_splits(key: str, splits: Sequence[str], split_of: Mapping[str, str | None]) -> list[str]:
+    """The ids that lie in some splits.
+
+    Raises:
+        ConfigError: none does.
+    """
+    found = [one for one, split in split_of.items() if split in splits]
+    if not found:
+        there = sorted({str(split) for split in split_of.values()})
+        raise ConfigError(
+            f"{key}: no picture lies in the split(s) {list(splits)}; the source has {there}. Name others, or set "
+            "train and test to null to hold back a share of the scenes"
+        )
+    return found
+
+
+def _labels_more_than_objects(labels: Labels) -> bool:
+    """Whether the mask has a class where no outlined object lies: then it says itself what the background is."""
+    if labels.mask is None:
+        return False
+    nothing = [-1, *(info.id for info in labels.classes if info.ignore)]
+    labelled = ~np.isin(labels.mask, nothing)
+    for instance in labels.instances:
+        if instance.mask is not None and instance.mask.shape == labelled.shape:
+            labelled &= ~instance.mask
+    return bool(labelled.any())

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from synthgen.learners.base import Learner, Trainee
 from synthgen.seeds import derive_seed
+from synthgen.types import ConfigError
 from synthgen.utility.answers import Answers, class_answers, pixel_answers
 from synthgen.utility.cells import Cell
 from synthgen.utility.pictures import IGNORE, PRESENT, UNKNOWN, Pictures, view
@@ -38,11 +39,32 @@ class Workshop:
         if cell.model != self._model:
             self._model, self._prepared, self._tests = cell.model, {}, {}
         torch.set_num_threads(self._spec.threads)
-        torch.manual_seed(derive_seed(cell.seed, cell.model.name, 0, 0, "utility-weights") % 2**31)
+        torch.manual_seed(cell.weights_seed)
         trainee = cell.model.load(self._device, len(self._study.words.names))
         self._train(cell, trainee)
         tests = {name: self._study.arms[name].test for name in cell.tests}
         return {name: self._try(trainee, cell.model, name, test) for name, test in tests.items() if test is not None}
+
+    def refuse_unfit(self, model: Learner) -> None:
+        """Load a model and show it a picture, before anything is trained.
+
+        Raises:
+            ConfigError: it can't be loaded, or can't read pictures of this size.
+        """
+        trainee = model.load(self._device, len(self._study.words.names))
+        inputs = self._prepare(trainee, self._study.test.images[:2])
+        trainee.network.eval()
+        try:
+            with torch.inference_mode():
+                logits = trainee.network([one.to(self._device).float() for one in inputs])
+        except (ValueError, RuntimeError, AttributeError, TypeError) as error:
+            width, height = self._spec.size
+            raise ConfigError(
+                f"models: {model.name}: can't read pictures of {width} × {height} ({error}); for an architecture of "
+                "one input size set its `side`, or change `size`"
+            ) from error
+        if logits.ndim != (4 if model.task == "segmentation" else 2):
+            raise ConfigError(f"models: {model.name}: gives no logits for the task {model.task}; change model")
 
     def _train(self, cell: Cell, trainee: Trainee) -> None:
         spec, network = self._spec, trainee.network
@@ -108,7 +130,8 @@ class Workshop:
             with torch.inference_mode():
                 inputs = [one[part].to(self._device).float() for one in self._tests[name]]
                 logits = trainee.network(inputs).float()
-                if model.task == "segmentation" and test.masks is not None:
+                if model.task == "segmentation":
+                    assert test.masks is not None
                     found.append(pixel_answers(logits.cpu(), test.masks[part]))
                 else:
                     found.append(class_answers(logits.cpu(), test.present[part], self._study.words.from_folders))
@@ -132,5 +155,4 @@ def class_loss(logits: Tensor, truth: Tensor, one_of: bool) -> Tensor:
 
 
 def _to_tensor(images: NDArray[np.uint8]) -> Tensor:
-
     return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)

@@ -50,10 +50,12 @@ def write_shapes(root: Path) -> Path:
     return root
 
 
-def write_run(source: Path, out: Path, amount: float = 0.1) -> Path:
+def write_run(
+    folder: Path, out: Path, amount: float = 0.1, source: dict[str, Any] | None = None, source_format: str = "masks"
+) -> Path:
     """A finished run over whole pictures: colours change by `amount`, labels stay."""
     value = {
-        "source": {"path": str(source), "format": "masks"},
+        "source": source or {"path": str(folder), "format": source_format},
         "names": "keep",
         "protect": [{"kind": "color", "region": "all", "amount": amount}],
         "generate": {"kind": "none"},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,9 @@ import pytest
 
 from synthgen import cli
 from synthgen.report.build import ReportOptions, write_report
+from synthgen.utility.cells import CellStore, cell_digest, cells_of
 from synthgen.utility.report import format_utility, write_utility
-from synthgen.utility.result import Outcome, Utility
+from synthgen.utility.result import Assembler, Outcome, Utility, architecture, arm_verdict
 from synthgen.utility.run import measure_utility
 from synthgen.utility.spec import UtilitySpec
 from synthgen.utility.study import Study
@@ -174,3 +175,35 @@ def test_what_the_labels_of_a_release_are_worth_beside_the_sources(made: Made) -
     assert scores["damaged"] < scores["kept"] - made.spec.margin
     assert "damaged − kept" in format_utility(found, made.spec)
     assert made.found.filters == ()
+
+
+def test_two_drives_cut_into_stretches_may_fail_and_never_pass(made: Made) -> None:
+    cells = CellStore(made.out / "private/cells")
+    digests = {cell.key: cell_digest(cell, made.study, made.spec, "cpu") for cell in cells_of(made.study, made.spec)}
+
+    def judged(arm: str, scenes: int, margin: float) -> tuple[str, str]:
+        spec, study = made.spec.model_copy(update={"margin": margin}), replace(made.study, scenes=scenes)
+        one = outcome(Assembler(study, spec, lambda cell: cells.load(digests[cell.key])).utility(), arm)
+        return one.verdict, one.reason
+
+    assert judged("near", shapes.TEST, 0.25) == ("pass", "worse by less than 0.25")
+    assert judged("near", 2, 0.25) == ("insufficient", "2 scenes in the test; 20 are needed to pass")
+    assert judged("damaged", 2, 0.05) == ("fail", "worse by more than 0.05")
+
+
+def test_one_architecture_does_not_pass(made: Made) -> None:
+    passed = [replace(one, verdict="pass") for one in made.found.outcomes if one.arm == "near"]
+    different = {"unet": "a", "classes": "b"}
+    assert arm_verdict("near", passed, different).verdict == "pass"
+    same = arm_verdict("near", passed, dict.fromkeys(different, "a"))
+    assert same.verdict == "insufficient" and same.reason == "1 architecture; 2 are needed"
+    model = made.spec.models[0]
+    again = model.model_copy(update={"name": "other", "task": "classes", "learning_rate": 0.5})
+    assert architecture(model) == architecture(again) != architecture(made.spec.models[1])
+
+
+def test_a_first_look_leaves_the_whole_table_where_it_is(made: Made, tmp_path: Path) -> None:
+    before = (made.run / "report/utility.json").read_bytes()
+    write_utility(made.found, made.study, made.spec, tmp_path, quick=True)
+    assert (made.run / "report/utility.json").read_bytes() == before
+    assert {path.name for path in (tmp_path / "report").iterdir()} == {"utility-quick.json", "utility-quick.txt"}
