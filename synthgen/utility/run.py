@@ -43,6 +43,7 @@ def measure_utility(
     refuse_wrong_runs(spec, source)
     with join_ranks() as ranks:
         folders = make_runs(spec, source, root, say, on_start, on_row)
+        ranks.share()  # the first process finishes the last run's release
         study = read_study(spec, source, folders, say)
         store = CellStore(root / "private" / "cells")
         cells = cells_of(study, spec)
