@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -12,11 +12,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from synthgen.datasets._files import safe_relative
+from synthgen.datasets._opaque import is_encoded
 from synthgen.images import SUFFIXES, open_file
 from synthgen.types import BadSample, ConfigError
 
 MAX_GROUP_BYTES = 1 << 32
-_SPLIT = re.compile(r"(train|validation|valid|val|test|dev|eval)(?=[-_.\d]|$)", re.IGNORECASE)
+_ELSEWHERE = re.compile(r"/(?!/)[^\\]+")
+EMBED = (
+    "embed them: ds.with_format('arrow').map(datasets.table.embed_table_storage, batched=True).with_format(None)"
+    ".to_parquet(…), or give the folder of the images as the source"
+)
+"""How image files get into a parquet file that names them only."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +66,24 @@ def read_group(root: Path, file: str, group: int) -> pa.Table:
 
 
 def list_places(source: pq.ParquetFile, file: str, image: str) -> Iterator[Place]:
-    """Every row of a file under a name that is safe and unique in it: its image's own where that is."""
+    """Every row of a file under a name that is safe and unique in it: its image's own where that is.
+
+    An absolute path of an image names a file on the machine where the set was made: its last part is the name.
+
+    Raises:
+        ConfigError: a path that leaves the source, or no row has the bytes of its image.
+    """
     taken: set[str] = set()
+    embedded = _has_bytes(source, image)
     for group in range(source.num_row_groups):
         paths = source.read_row_group(group, columns=[f"{image}.path"]).to_pylist()
         for row, value in enumerate(paths):
             name = (value.get(image) or {}).get("path")
+            if not embedded:
+                where = f", only paths such as {name!r}" if name else ""
+                raise ConfigError(f"{file}: the bytes of its images are not in the file{where}; {EMBED}")
+            if name and _ELSEWHERE.fullmatch(name) and _suffix(name):
+                name = PurePosixPath(name).name
             name = safe_relative(name, f"{file}, row {row} of group {group}") if name else ""
             if not name or not _suffix(name) or name in taken:
                 name = f"row-{group:05}-{row:05}{_suffix(name) or '.png'}"
@@ -73,9 +91,30 @@ def list_places(source: pq.ParquetFile, file: str, image: str) -> Iterator[Place
             yield Place(file, group, row, name)
 
 
+def _has_bytes(source: pq.ParquetFile, image: str) -> bool:
+    """Whether any image of a file may have bytes, by the counts of nulls in its footer."""
+    for group in range(source.num_row_groups):
+        rows = source.metadata.row_group(group)
+        columns = [rows.column(number) for number in range(rows.num_columns)]
+        told = next(column.statistics for column in columns if column.path_in_schema == f"{image}.bytes")
+        if told is None or not told.has_null_count or told.null_count < rows.num_rows:
+            return True
+    return source.metadata.num_rows == 0
+
+
 def read_plain(source: pq.ParquetFile, columns: tuple[str, ...]) -> list[dict[str, Any]]:
     """All rows of some columns."""
     return source.read(columns=list(columns)).to_pylist() if columns else []
+
+
+def encoded_nested(source: pq.ParquetFile, columns: Iterable[str]) -> frozenset[str]:
+    """Those of some nested columns in which a text has binary content written out."""
+    found = set()
+    for name in columns:
+        groups = (source.read_row_group(group, columns=[name]).to_pylist() for group in range(source.num_row_groups))
+        if any(is_encoded(repr(rows)) for rows in groups):
+            found.add(name)
+    return frozenset(found)
 
 
 def _suffix(name: str) -> str:
@@ -87,14 +126,6 @@ def _suffix(name: str) -> str:
 def item_folder(file: str) -> str:
     """The folder of item ids of a parquet file: its path without the suffix."""
     return file.removesuffix(".parquet")
-
-
-def file_split(file: str) -> str | None:
-    """The split that a file's name, or else its folder, begins with."""
-    for text in reversed(PurePosixPath(file).parts):
-        if found := _SPLIT.match(text):
-            return found.group().lower()
-    return None
 
 
 def download(hub: str, path: Path) -> None:

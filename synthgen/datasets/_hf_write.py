@@ -6,7 +6,6 @@ Outlines are COCO's compressed RLE as text: `pycocotools` reads `{"size": [heigh
 
 from __future__ import annotations
 
-import io
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,11 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image as PIL
 
+from synthgen.datasets._class_ids import encode_ids, refuse_large_ids
 from synthgen.datasets._class_table import format_classes
 from synthgen.datasets._coco_write import encode_rle
 from synthgen.datasets._files import write_new
@@ -31,6 +29,7 @@ from synthgen.types import ClassInfo, Instance
 ROWS_PER_GROUP = 64
 BYTES_PER_FILE = 500_000_000
 """As the hub advises."""
+MAX_INT64 = (1 << 63) - 1
 _IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 _OBJECTS = pa.struct(
     [
@@ -60,16 +59,24 @@ class _Seen:
     plain: dict[str, str] = field(default_factory=dict)
     tally: Tally = field(default_factory=Tally)
 
-    def add(self, key: str, value: Any) -> None:
-        """Widen the type of a plain column so that it holds `value`."""
+    def add(self, key: str, value: Any, name: str) -> None:
+        """Widen the type of a plain column so that it holds `value` of the image `name`."""
         kind = {bool: "bool", int: "int64", float: "float64"}.get(type(value), "string")
+        if kind == "int64" and not -MAX_INT64 <= value <= MAX_INT64:
+            self.tally.add("column-as-text", f"number(s) too large: the column {key!r} becomes text", name)
+            kind = "string"
         before = self.plain.get(key, kind)
         numbers = {before, kind} <= {"int64", "float64"}
         self.plain[key] = kind if before == kind else "float64" if numbers else "string"
 
 
 def write_hf(records: Iterable[Record], classes: Sequence[ClassInfo], out: Path) -> Written:
-    """As `Dataset.write`: `data/<split>-00000-of-00001.parquet`, with objects or masks also `classes.csv`."""
+    """As `Dataset.write`: `data/<split>-00000-of-00001.parquet`, with objects or masks also `classes.csv`.
+
+    Raises:
+        ConfigError: a class id that masks and the class table have no place for.
+    """
+    refuse_large_ids(classes, "hf")
     labelled = sorted((info for info in classes if not info.ignore), key=lambda info: info.id)
     numbers = {info.id: number for number, info in enumerate(labelled)}
     by_name = {info.name: number for number, info in enumerate(labelled)}
@@ -97,7 +104,7 @@ def _row(
     if record.split is None:
         seen.tally.add("split-renamed", "image(s) without a split are in train: every row needs one", record.name)
     if labels.mask is not None:
-        mask = spool.put(_png(labels.mask))
+        mask = spool.put(encode_ids(labels.mask))
         row["mask"] = [mask.offset, mask.length]
         seen.mask = True
     if labels.image_class is not None:
@@ -110,10 +117,12 @@ def _row(
     row["objects"] = [_object(one, numbers) for one in labels.instances]
     seen.objects = seen.objects or bool(labels.instances)
     for key, value in labels.attributes.items():
-        column = f"{key}_" if key in _RESERVED else key
+        column = key
+        while column in _RESERVED or (column != key and column in labels.attributes):
+            column += "_"
         seen.tally.add("column-renamed", f"row(s): the column {key!r} becomes {column!r}", record.name, column != key)
         if value is not None:
-            seen.add(column, value)
+            seen.add(column, value, record.name)
         row["plain"][column] = value
     return row
 
@@ -199,13 +208,8 @@ def _arrow_row(row: Mapping[str, Any], spool: Spool, schema: pa.Schema) -> dict[
     if "objects" in schema.names:
         ready["objects"] = {key.name: [one[key.name] for one in row["objects"]] for key in _OBJECTS}
     for key, value in row["plain"].items():
-        text = schema.field(key).type == pa.string() and value is not None if key in schema.names else False
-        ready[key] = str(value) if text else value
+        if value is not None and key in schema.names:
+            kind = schema.field(key).type
+            value = str(value) if kind == pa.string() else float(value) if kind == pa.float64() else value
+        ready[key] = value
     return ready
-
-
-def _png(mask: np.ndarray[Any, Any]) -> bytes:
-    buffer = io.BytesIO()
-    kind = np.uint8 if mask.max(initial=0) < 1 << 8 else np.uint16
-    PIL.fromarray(mask.astype(kind)).save(buffer, "PNG")
-    return buffer.getvalue()

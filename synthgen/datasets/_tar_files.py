@@ -7,6 +7,8 @@ and names that stand twice have no place in one, so they are taken for an attack
 from __future__ import annotations
 
 import tarfile
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -54,6 +56,14 @@ def _member(info: tarfile.TarInfo, shard: str) -> Member:
     path = PurePosixPath(safe_relative(info.name, f"{shard}: a member"))
     stem, _, extension = path.name.partition(".")
     return Member(info, path.with_name(stem).as_posix() if stem else path.as_posix(), extension.lower())
+
+
+def group_members(members: Iterable[Member]) -> dict[str, dict[str, Member]]:
+    """Members by key, then by extension; the first of an extension counts."""
+    samples: dict[str, dict[str, Member]] = defaultdict(dict)
+    for member in members:
+        samples[member.key].setdefault(member.extension, member)
+    return samples
 
 
 def read_member(root: Path, shard: str, member: Member) -> bytes:

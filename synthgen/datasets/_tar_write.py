@@ -8,12 +8,8 @@ import tarfile
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image as PIL
-
+from synthgen.datasets._class_ids import encode_ids, refuse_large_ids
 from synthgen.datasets._class_table import format_classes
 from synthgen.datasets._files import write_new
 from synthgen.datasets._records import Record, Written
@@ -34,7 +30,12 @@ def add_file(tar: tarfile.TarFile, name: str, data: bytes) -> None:
 
 
 def write_shards(records: Iterable[Record], classes: Sequence[ClassInfo], out: Path) -> Written:
-    """As `Dataset.write`; a shard ends where it reaches `BYTES_PER_SHARD`."""
+    """As `Dataset.write`; a shard ends where it reaches `BYTES_PER_SHARD`.
+
+    Raises:
+        ConfigError: a class id that masks and the class table have no place for.
+    """
+    refuse_large_ids(classes, "webdataset")
     shards: dict[str, _Shards] = {}
     tally, stems, ids = Tally(), set[tuple[str, str]](), {info.name: info.id for info in classes}
     images = objects = 0
@@ -80,7 +81,7 @@ def _labels(record: Record, ids: dict[str, int], tally: Tally) -> list[tuple[str
         else:
             tally.add("class-not-held", "image(s) of a class that the class table lacks", record.name)
     if labels.mask is not None:
-        found.append((MASKS[0], _png(labels.mask)))
+        found.append((MASKS[0], encode_ids(labels.mask)))
     if OBJECTS in labels.attributes:
         tally.add("column-renamed", f"row(s): the column {OBJECTS!r} becomes {OBJECTS}_", record.name)
         renamed = {f"{key}_" if key == OBJECTS else key: value for key, value in labels.attributes.items()}
@@ -88,12 +89,6 @@ def _labels(record: Record, ids: dict[str, int], tally: Tally) -> list[tuple[str
     if value := format_labels(labels):
         found.append(("json", json.dumps(value, ensure_ascii=False).encode()))
     return found
-
-
-def _png(mask: NDArray[Any]) -> bytes:
-    buffer = io.BytesIO()
-    PIL.fromarray(mask.astype(np.uint8 if mask.max(initial=0) < 1 << 8 else np.uint16)).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 class _Shards:

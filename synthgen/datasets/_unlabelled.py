@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image as PIL
 
 from synthgen.datasets._objects import mask_box
-from synthgen.images import decode_label
+from synthgen.images import decode_label, encode_label
 from synthgen.types import BadSample, ClassInfo, Instance, Labels, Mask, ignore_class
 
 
@@ -58,10 +58,10 @@ def unlabel(data: bytes, unlabelled: bytes, classes: Sequence[ClassInfo], origin
     """A label file's bytes (ids or colours, of the image as shown) with *ignore* where the PNG `unlabelled` is white.
 
     Raises:
-        BadSample: `mask-size-mismatch` where the two differ in size, `class-ignore-missing` where the table has no
-            class for it, or the file shows colours and that class has none.
+        BadSample: as `decode_label`; `mask-size-mismatch` where the two differ in size, `class-ignore-missing` where
+            the table has no class for it, or the file shows colours and that class has none.
     """
-    stored = PIL.open(io.BytesIO(data))
+    stored = PIL.open(io.BytesIO(encode_label(data, 1, origin)))  # Pillow stretches ids of 2 and 4 bits
     opened = PIL.fromarray(np.array(stored).astype(np.uint8)) if stored.mode == "1" else stored
     pixels = np.array(opened)
     where = white_pixels(unlabelled, pixels.shape[:2], origin)

@@ -5,8 +5,9 @@ id is the file's path and the image's own name in it. Masks need a class table, 
 format `masks`): the hub's features have no place for one. Boxes are `[x, y, width, height]`, or `xyxy` by `boxes`.
 
 Rows are read by row group, so memory is bounded by the largest of those. Released are the same files with other images
-and without the rows that were rejected; under new names without nested columns that are no labels and columns that may
-tell who, where or when (`_identity.py`), and in each row group in the order of the new names.
+and without the rows that were rejected, never with a second image, bytes or pixels in another column; under new names
+without nested columns that are no labels and columns that may tell who, where or when (`_identity.py`), and in each row
+group in the order of the new names.
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ import pyarrow.parquet as pq
 from pydantic import field_validator
 
 from synthgen.datasets._class_table import parse_classes
-from synthgen.datasets._coco_shapes import parse_box, parse_segmentation
 from synthgen.datasets._files import (
     decode_text,
     list_files,
@@ -35,11 +35,12 @@ from synthgen.datasets._files import (
     read_table,
     write_new,
 )
-from synthgen.datasets._hf_columns import CROWD, RLE, Columns, object_rows, read_columns, released_schema
+from synthgen.datasets._hf_columns import CROWD, RLE, Columns, read_columns, released_schema
 from synthgen.datasets._hf_files import (
+    EMBED,
     Place,
     download,
-    file_split,
+    encoded_nested,
     item_folder,
     list_places,
     open_parquet,
@@ -49,7 +50,10 @@ from synthgen.datasets._hf_files import (
 from synthgen.datasets._hf_write import write_hf
 from synthgen.datasets._identity import columns_held_back
 from synthgen.datasets._objects import Size, paint_objects
+from synthgen.datasets._opaque import OPAQUE, UNKNOWN, encoded_columns
 from synthgen.datasets._records import Held, Record, Written
+from synthgen.datasets._sample_json import object_rows, parse_shape
+from synthgen.datasets._shard_splits import shard_splits
 from synthgen.datasets._spool import Slot, Spool
 from synthgen.datasets._unlabelled import unlabel
 from synthgen.datasets.base import Dataset, NameMap, ReleasedImage
@@ -78,6 +82,7 @@ class _Scan:
     columns: Mapping[str, Columns]
     unlabelled: int
     held_back: frozenset[str]
+    encoded: frozenset[str]
 
 
 class Hf(Dataset):
@@ -116,7 +121,7 @@ class Hf(Dataset):
         place = self._scan.places[item.id]
         data = (self._row(place).get(self._scan.columns[place.file].image) or {}).get("bytes")
         if not isinstance(data, bytes):
-            raise BadSample("file-missing", f"{item.id}: the row has no bytes of an image")
+            raise BadSample("file-missing", f"{item.id}: the row has no bytes of an image; {EMBED}")
         if len(data) > MAX_FILE_BYTES:
             raise BadSample("file-too-large", f"{item.id}: more than {MAX_FILE_BYTES} bytes")
         return data
@@ -125,8 +130,8 @@ class Hf(Dataset):
         """As `Dataset`.
 
         Raises:
-            BadSample: also `box-invalid`, `class-unknown`, `segmentation-invalid`, `mask-size-mismatch`, and
-                `orientation-unsupported`: EXIF turns an image that has a mask or objects.
+            BadSample: also `label-invalid`, `box-invalid`, `class-unknown`, `segmentation-invalid`,
+                `mask-size-mismatch`, and `orientation-unsupported`: EXIF turns an image that has a mask or objects.
         """
         data = self.encoded(item)
         decoded = decode(data, item.id)
@@ -143,13 +148,14 @@ class Hf(Dataset):
         return not any(one.mask or one.objects or one.plain or one.left_out for one in self._scan.columns.values())
 
     def held_back(self, keep: bool) -> frozenset[str]:
-        """As `Dataset`; with kept names columns stay unless `columns` says otherwise."""
-        return frozenset() if keep and self.columns is None else self._scan.held_back
+        """As `Dataset`; with kept names columns stay unless `columns` says otherwise, or texts have bytes in them."""
+        return self._scan.encoded | (frozenset() if keep and self.columns is None else self._scan.held_back)
 
     def unlabels(self) -> bool:
-        """As `Dataset`: where every file has masks, no objects beside them, and the table an ignore class."""
+        """As `Dataset`: where every file has masks, none has objects, and the table has an ignore class for 8 bits."""
         masked = all(one.mask is not None and one.objects is None for one in self._scan.columns.values())
-        return masked and ignore_class(self._scan.index.classes) is not None
+        ignore = ignore_class(self._scan.index.classes)
+        return masked and ignore is not None and ignore.id < 1 << 8
 
     def write_release(self, released: Iterable[ReleasedImage], names: NameMap, out: Path) -> Mapping[str, int]:
         """As `Dataset`; `labels` are rows."""
@@ -190,9 +196,7 @@ class Hf(Dataset):
         target.parent.mkdir(parents=True, exist_ok=True)
         folder = item_folder(file)
         with self._open(file) as source:
-            schema, without = source.schema_arrow, self.held_back(names.keep)
-            if without or not names.keep:
-                schema = released_schema(schema, columns, without)
+            schema = released_schema(source.schema_arrow, columns, self.held_back(names.keep), names.keep)
             with pq.ParquetWriter(target, schema) as writer:
                 for group in range(source.num_row_groups):
                     rows = source.read_row_group(group, columns=schema.names).to_pylist()
@@ -241,24 +245,28 @@ class Hf(Dataset):
         columns: dict[str, Columns] = {}
         places: dict[str, Place] = {}
         rows: list[dict[str, Any]] = []
+        encoded: frozenset[str] = frozenset()
         for file in files:
             with self._open(file) as source:
                 columns[file] = read_columns(source.schema_arrow, file, self.image)
                 for place in list_places(source, file, columns[file].image):
                     places[f"{item_folder(file)}/{place.name}"] = place
                 rows += read_plain(source, columns[file].plain)
+                encoded |= encoded_nested(source, set(columns[file].left_out) - columns[file].opaque)
         classes, unlabelled = self._classes(columns)
+        splits = shard_splits(files)
         items = tuple(
-            Item(item_id, self.path / place.file, None, file_split(place.file))
-            for item_id, place in sorted(places.items())
+            Item(item_id, self.path / place.file, None, splits[place.file]) for item_id, place in sorted(places.items())
         )
-        left_out = sorted({name for one in columns.values() for name in one.left_out})
         held_back, told = columns_held_back(rows, self.columns)
+        encoded |= encoded_columns(rows)
         findings = [*listing.findings, *name_clashes(places), *told]
-        message = "no plain value and no label that is known; released only with names: keep"
-        findings += [Finding("column-not-released", name, message) for name in left_out]
+        opaque = encoded.union(*(one.opaque for one in columns.values()))
+        left_out = opaque.union(*({*one.left_out, *one.unread} for one in columns.values()))
+        for name in sorted(left_out):
+            findings.append(Finding("column-not-released", name, OPAQUE if name in opaque else UNKNOWN))
         findings += not_released(path for path in listing.files if path not in columns and path != CLASSES)
-        return _Scan(SourceIndex(items, classes, tuple(findings)), places, columns, unlabelled, held_back)
+        return _Scan(SourceIndex(items, classes, tuple(findings)), places, columns, unlabelled, held_back, encoded)
 
     def _classes(self, columns: Mapping[str, Columns]) -> tuple[tuple[ClassInfo, ...], int]:
         """The class table, from `classes.csv` or from the names in the features, and the id of `unlabelled`."""
@@ -283,12 +291,11 @@ class Hf(Dataset):
     def _labels(self, item: Item, size: Size) -> Labels:
         place, classes = self._scan.places[item.id], self._scan.index.classes
         columns, row = self._scan.columns[place.file], self._row(place)
-        instances: tuple[Instance, ...] = ()
-        if columns.objects is not None:
-            instances = tuple(
-                self._instance(one, columns, size, f"{item.id}, object {number}")
-                for number, one in enumerate(object_rows(row[columns.objects]), start=1)
-            )
+        objects = object_rows(row[columns.objects], columns.fields, item.id) if columns.objects else ()
+        instances = tuple(
+            self._instance(one, columns, size, f"{item.id}, object {number}")
+            for number, one in enumerate(objects, start=1)
+        )
         mask = paint_objects(instances, self._scan.unlabelled, size)
         if columns.mask is not None and (row[columns.mask] is not None or columns.objects is None):
             mask = _mask((row[columns.mask] or {}).get("bytes"), classes, size, item.id)
@@ -311,12 +318,9 @@ class Hf(Dataset):
         box = one.get("bbox")
         if self.boxes == "xyxy" and isinstance(box, list) and len(box) == 4 and None not in box:
             box = [box[0], box[1], box[2] - box[0], box[3] - box[1]]
-        counts = one.get(RLE)
-        rle = {"size": [size[1], size[0]], "counts": counts} if isinstance(counts, str) and counts else None
         assert isinstance(class_id, int)
-        return Instance(
-            class_id, parse_box(box, size, origin), parse_segmentation(rle, size, origin), one.get(CROWD) in (1, True)
-        )
+        box, mask, polygons = parse_shape(box, _outline(one.get(RLE), size), size, origin)
+        return Instance(class_id, box, mask, one.get(CROWD) in (1, True), polygons)
 
     def _row(self, place: Place) -> dict[str, Any]:
         table = self._group(place.file, place.group)
@@ -324,6 +328,17 @@ class Hf(Dataset):
 
     def _open(self, file: str) -> pq.ParquetFile:
         return open_parquet(self.path, file)
+
+
+def _outline(value: Any, size: Size) -> Any:
+    """A segmentation as COCO has it, out of that, of compressed counts alone, or of one polygon."""
+    if isinstance(value, str) and value:
+        return {"size": [size[1], size[0]], "counts": value}
+    if isinstance(value, Mapping) and value.get("counts"):
+        return value
+    if isinstance(value, list) and value:
+        return value if isinstance(value[0], list) else [value]
+    return None
 
 
 def _mask(data: Any, classes: Sequence[ClassInfo], size: Size, origin: str) -> Any:

@@ -5,20 +5,18 @@
 names the classes (see format `masks`). The name of a shard says the split.
 
 Nothing is extracted; shards are read in place, so they may not be compressed. A release has the same shards: with kept
-names all members but the images byte for byte, in their order; under new names the members named above alone, in the
-order of the new names, and of `a.json` objects and plain values, but for those that may tell who, where or when
-(`_identity.py`).
+names the members named above and further ones of text (`a.txt`) byte for byte, in their order; under new names the
+members named above alone, in the order of the new names, and of `a.json` objects and plain values, but for those that
+may tell who, where or when (`_identity.py`). A second image of a sample, and what is no text, is never released.
 """
 
 from __future__ import annotations
 
 import copy
 import io
-import json
 import tarfile
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -33,33 +31,24 @@ from synthgen.datasets._files import (
     name_below,
     name_clashes,
     not_released,
-    parse_json,
     read_table,
     write_new,
 )
-from synthgen.datasets._hf_files import file_split
 from synthgen.datasets._identity import columns_held_back
+from synthgen.datasets._opaque import OPAQUE, UNKNOWN, is_encoded, is_text
 from synthgen.datasets._records import Held, Record, Written
-from synthgen.datasets._sample_json import parse_labels, plain_values, released_json
+from synthgen.datasets._sample_json import left_out_keys, parse_labels, plain_values
+from synthgen.datasets._shard_splits import shard_splits
 from synthgen.datasets._spool import Slot, Spool
 from synthgen.datasets._tar_files import Member, list_members, read_member
+from synthgen.datasets._tar_sample import TarSample, parse_member, released_member, shard_samples
 from synthgen.datasets._tar_write import CLASSES, MASKS, add_file, write_shards
 from synthgen.datasets._unlabelled import unlabel
 from synthgen.datasets.base import Dataset, NameMap, ReleasedImage
 from synthgen.images import SUFFIXES, decode, decode_label, encode_label, sha256
 from synthgen.types import BadSample, ClassInfo, ConfigError, Finding, Item, Labels, Sample, SourceIndex, ignore_class
 
-MAX_JSON_BYTES = 1 << 26
-_KNOWN = frozenset({"cls", "json", *MASKS})
-
-
-@dataclass(frozen=True, eq=False)
-class _Sample:
-    """One sample: its shard, its image, and all its members by extension."""
-
-    shard: str
-    image: Member
-    members: Mapping[str, Member]
+MAX_CLASS_BYTES = 64
 
 
 @dataclass(frozen=True)
@@ -74,7 +63,7 @@ class _Output:
 @dataclass(frozen=True, eq=False)
 class _Scan:
     index: SourceIndex
-    samples: Mapping[str, _Sample]
+    samples: Mapping[str, TarSample]
     members: Mapping[str, Sequence[Member]]
     held_back: frozenset[str]
 
@@ -126,7 +115,8 @@ class WebDataset(Dataset):
         data = self.encoded(item)
         decoded = decode(data, item.id)
         size = (decoded.image.shape[1], decoded.image.shape[0])
-        found = {extension: self._member(item, extension) for extension in self._scan.samples[item.id].members}
+        sample = self._scan.samples[item.id]
+        found = {name: read_member(self.path, sample.shard, member) for name, member in sample.labels.items()}
         labels = self._labels(found, size, item.id)
         if decoded.orientation != 1 and (labels.mask is not None or labels.instances):
             message = f"{item.id}: turned by EXIF; which pixels its labels mean is open"
@@ -143,16 +133,17 @@ class WebDataset(Dataset):
         return frozenset() if keep and self.columns is None else self._scan.held_back
 
     def unlabels(self) -> bool:
-        """As `Dataset`: where samples have masks and none has objects, and the table has an ignore class."""
+        """As `Dataset`: where samples have masks and none has objects, and the table has an ignore class for 8 bits."""
         return self._unlabels
 
     @cached_property
     def _unlabels(self) -> bool:
-        samples = self._scan.samples.values()
-        masked = any(extension in MASKS for sample in samples for extension in sample.members)
-        if not masked or ignore_class(self._scan.index.classes) is None:
+        samples = [sample for sample in self._scan.samples.values() if sample.labels]
+        ignore = ignore_class(self._scan.index.classes)
+        masked = any(extension in MASKS for sample in samples for extension in sample.labels)
+        if not masked or ignore is None or ignore.id >= 1 << 8:
             return False
-        return not any("objects" in value for value in self._json_members(samples))
+        return not any("objects" in value for one in samples if (value := self._json_of(one)[0]))
 
     def write_release(self, released: Iterable[ReleasedImage], names: NameMap, out: Path) -> Mapping[str, int]:
         """As `Dataset`; `labels` are members beside images."""
@@ -180,25 +171,37 @@ class WebDataset(Dataset):
         return write_shards(records, classes, out)
 
     def _keep_shard(self, tar: tarfile.TarFile, shard: str, ids: Mapping[str, Sequence[_Output]], spool: Spool) -> int:
-        """All members of the samples that are left, in their order, with their headers."""
-        new = {self._scan.samples[item_id].image.info.name: outputs[0].image for item_id, outputs in ids.items()}
-        left = {self._scan.samples[item_id].image.key: outputs[0] for item_id, outputs in ids.items()}
+        """The members that may leave of the samples that are left, in their order, with their headers."""
+        left = {self._scan.samples[item_id].image.key: item_id for item_id in ids}
         count = 0
         for member in self._scan.members[shard]:
             if member.key in left:
-                slot = new.get(member.info.name)
-                data = read_member(self.path, shard, member) if slot is None else spool.get(slot)
-                if member.extension == "json" and self.columns is not None:
-                    data = _released(data, member.info.name, self.held_back(keep=True))
-                lost = left[member.key].unlabelled
-                if member.extension in MASKS and lost is not None:
-                    data = self._unlabel(data, spool.get(lost), member.info.name)
+                item_id = left[member.key]
+                image = member is self._scan.samples[item_id].image
+                output = ids[item_id][0]
+                data = spool.get(output.image) if image else self._kept(item_id, member, output, spool)
+                if data is None:
+                    continue
                 info = copy.copy(member.info)
                 info.size = len(data)
                 info.pax_headers = {key: value for key, value in info.pax_headers.items() if key != "size"}
                 tar.addfile(info, io.BytesIO(data))
-                count += slot is None
+                count += not image
         return count
+
+    def _kept(self, item_id: str, member: Member, output: _Output, spool: Spool) -> bytes | None:
+        """A member beside an image as it leaves under its own name, or None where it stays behind."""
+        sample, name = self._scan.samples[item_id], member.info.name
+        if sample.labels.get(member.extension) is not member and sample.is_opaque(member):
+            return None
+        data = read_member(self.path, sample.shard, member)
+        if member.extension not in sample.labels:
+            return data if is_text(data) else None
+        if member.extension == "json" and (self.columns is not None or is_encoded(data.decode("utf-8", "replace"))):
+            return released_member(data, name, self.held_back(keep=True))
+        if member.extension in MASKS and output.unlabelled is not None:
+            return self._unlabel(data, spool.get(output.unlabelled), name)
+        return data
 
     def _rename_shard(
         self, tar: tarfile.TarFile, shard: str, ids: Mapping[str, Sequence[_Output]], spool: Spool
@@ -211,44 +214,37 @@ class WebDataset(Dataset):
             path = name_below(one.name, _folder(shard))
             add_file(tar, path, spool.get(one.image))
             stem = path.rpartition(".")[0]
-            for extension, member in sorted(sample.members.items()):
-                if extension in _KNOWN:
-                    data = read_member(self.path, shard, member)
-                    if extension in MASKS:
-                        data = encode_label(data, 1, item_id)
-                        if one.unlabelled is not None:
-                            data = self._unlabel(data, spool.get(one.unlabelled), item_id)
-                    elif extension == "json":
-                        data = _released(data, item_id, self.held_back(keep=False))
-                    add_file(tar, f"{stem}.{extension}", data)
-                    count += 1
+            for extension, member in sorted(sample.labels.items()):
+                data = read_member(self.path, shard, member)
+                if extension in MASKS:
+                    data = encode_label(data, 1, item_id)
+                    if one.unlabelled is not None:
+                        data = self._unlabel(data, spool.get(one.unlabelled), item_id)
+                elif extension == "json":
+                    data = released_member(data, item_id, self.held_back(keep=False))
+                add_file(tar, f"{stem}.{extension}", data)
+                count += 1
         return count
 
     def _unlabel(self, data: bytes, unlabelled: bytes, origin: str) -> bytes:
         return unlabel(data, unlabelled, self._scan.index.classes, origin)
-
-    def _member(self, item: Item, extension: str) -> bytes:
-        sample = self._scan.samples[item.id]
-        return read_member(self.path, sample.shard, sample.members[extension]) if extension in _KNOWN else b""
 
     def _labels(self, found: Mapping[str, bytes], size: tuple[int, int], origin: str) -> Labels:
         classes = self._scan.index.classes
         names = {info.id: info.name for info in classes}
         image_class = None
         if "cls" in found:
-            text = found["cls"][:64].decode("utf-8", "replace").strip()
-            if not text.lstrip("-").isdecimal():
+            text = found["cls"][:MAX_CLASS_BYTES].decode("utf-8", "replace").strip()
+            if not text.lstrip("-").isdecimal() or len(found["cls"]) > MAX_CLASS_BYTES:
                 raise BadSample("label-invalid", f"{origin}: its .cls is {text!r}, no number")
             if classes and int(text) not in names:
                 raise BadSample("class-unknown", f"{origin}: its .cls is {text}, which {CLASSES} does not list")
             image_class = names.get(int(text), text)
-        value = _parse_json(found["json"], origin) if "json" in found else {}
+        value = parse_member(found["json"], origin) if "json" in found else {}
         labels = parse_labels(value, classes, size, origin)
         mask = labels.mask
-        for extension in MASKS:
-            if extension in found:
-                mask = self._mask(found[extension], size, origin)
-                break
+        for extension in found.keys() & MASKS:
+            mask = self._mask(found[extension], size, origin)
         return Labels(classes, mask, labels.instances, image_class, labels.attributes)
 
     def _mask(self, data: bytes, size: tuple[int, int], origin: str) -> Any:
@@ -270,72 +266,63 @@ class WebDataset(Dataset):
         if (self.path / CLASSES).is_file():
             text = decode_text(read_table(self.path / CLASSES, self.path, 1 << 20), CLASSES)
             classes = parse_classes(text, CLASSES)
-        samples: dict[str, _Sample] = {}
+        samples: dict[str, TarSample] = {}
         members: dict[str, list[Member]] = {}
         findings = list(listing.findings)
-        unknown: dict[str, int] = defaultdict(int)
         for shard in shards:
             members[shard] = list_members(self.path, shard)
-            for key, found in _group(members[shard]).items():
-                image = next((found[s] for s in _IMAGE_ORDER if s in found), None)
-                if image is None:
-                    name = f"{_folder(shard)}/{key}"
-                    findings.append(Finding("image-missing", name, f"no image among .{', .'.join(found)}; not used"))
-                    continue
-                samples[f"{_folder(shard)}/{key}.{image.extension}"] = _Sample(shard, image, found)
-                for extension in found:
-                    unknown[extension] += extension not in _KNOWN and extension != image.extension
+            for key, sample in shard_samples(shard, members[shard]).items():
+                name = f"{_folder(shard)}/{key}"
+                if isinstance(sample, TarSample):
+                    samples[f"{name}.{sample.image.extension}"] = sample
+                else:
+                    findings.append(Finding("image-missing", name, f"no image among {sample}; not used"))
         if not samples:
             raise ConfigError(f"{self.path}: no images in its {len(shards)} shard(s)")
-        held_back, told = columns_held_back(self._plain_rows(samples.values()), self.columns)
-        findings += told
-        message = "member(s) of unknown content; released only with names: keep"
-        findings += [Finding("file-not-released", f".{e}", f"{n} {message}") for e, n in sorted(unknown.items()) if n]
-        findings += not_released(path for path in listing.files if path not in members and path != CLASSES)
+        held_back, told = self._not_released(samples.values())
+        findings += [*told, *not_released(path for path in listing.files if path not in members and path != CLASSES)]
+        splits = shard_splits(shards)
         items = tuple(
-            Item(item_id, self.path / sample.shard, None, file_split(sample.shard))
+            Item(item_id, self.path / sample.shard, None, splits[sample.shard])
             for item_id, sample in sorted(samples.items())
         )
         return _Scan(SourceIndex(items, classes, (*findings, *name_clashes(samples))), samples, members, held_back)
 
-    def _plain_rows(self, samples: Iterable[_Sample]) -> Iterator[dict[str, Any]]:
-        """The plain values of every JSON member."""
-        return map(plain_values, self._json_members(samples))
-
-    def _json_members(self, samples: Iterable[_Sample]) -> Iterator[dict[str, Any]]:
-        """Every JSON member; what can't be read is quarantined later."""
+    def _not_released(self, samples: Iterable[TarSample]) -> tuple[frozenset[str], list[Finding]]:
+        """The plain values of JSON members that stay behind, and findings on all that a release lacks."""
+        texts, opaque, keys, encoded = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
+        rows: list[dict[str, Any]] = []
         for sample in samples:
-            if "json" in sample.members:
-                with suppress(BadSample):
-                    data = read_member(self.path, sample.shard, sample.members["json"])
-                    yield _parse_json(data, sample.image.info.name)
+            for extension, member in sample.unread.items():
+                held = sample.is_opaque(member) or not is_text(read_member(self.path, sample.shard, member))
+                (opaque if held else texts)[extension] += 1
+            value, written_out = self._json_of(sample)
+            rows.append(plain_values(value))
+            keys.update(set(left_out_keys(value)))
+            encoded["json"] += written_out
+        held_back, findings = columns_held_back(rows, self.columns)
+        message = "member(s) of unknown content; released only with names: keep"
+        findings += [Finding("file-not-released", f".{e}", f"{n} {message}") for e, n in sorted(texts.items())]
+        findings += [
+            Finding("file-not-released", f".{e}", f"{n} member(s): {OPAQUE}") for e, n in sorted(opaque.items())
+        ]
+        findings += [
+            Finding("column-not-released", key, f"{n} member(s): {UNKNOWN}") for key, n in sorted(keys.items())
+        ]
+        message = "member(s) with binary content written out; with names: keep too, only objects and plain values leave"
+        findings += [Finding("column-not-released", f".{e}", f"{n} {message}") for e, n in encoded.items() if n]
+        return held_back, findings
 
-
-_IMAGE_ORDER = ("jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff")
-
-
-def _group(members: Iterable[Member]) -> dict[str, dict[str, Member]]:
-    """Members by key, then by extension; the first of an extension counts."""
-    samples: dict[str, dict[str, Member]] = defaultdict(dict)
-    for member in members:
-        samples[member.key].setdefault(member.extension, member)
-    return samples
+    def _json_of(self, sample: TarSample) -> tuple[dict[str, Any], bool]:
+        """The JSON beside an image, and whether binary content is written out in it; what can't be read is empty."""
+        if "json" not in sample.members:
+            return {}, False
+        try:
+            data = read_member(self.path, sample.shard, sample.members["json"])
+            return parse_member(data, sample.image.info.name), is_encoded(data.decode("utf-8", "replace"))
+        except BadSample:
+            return {}, False
 
 
 def _folder(shard: str) -> str:
     return shard.removesuffix(".tar")
-
-
-def _released(data: bytes, origin: str, without: frozenset[str]) -> bytes:
-    """A JSON member as it may leave."""
-    return json.dumps(released_json(_parse_json(data, origin), without), ensure_ascii=False).encode()
-
-
-def _parse_json(data: bytes, origin: str) -> dict[str, Any]:
-    try:
-        value = parse_json(data, origin) if len(data) <= MAX_JSON_BYTES else None
-    except ConfigError as error:
-        raise BadSample("label-invalid", str(error)) from error
-    if not isinstance(value, dict):
-        raise BadSample("label-invalid", f"{origin}: its .json must be an object of at most {MAX_JSON_BYTES} bytes")
-    return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image as PIL
 
-from synthgen.datasets._hf_columns import object_rows, with_features
+from synthgen.datasets._hf_columns import with_features
+from synthgen.datasets._sample_json import object_rows
 from synthgen.datasets.base import resolve_source
 from synthgen.datasets.hf import Hf
 from synthgen.images import encode_image
@@ -81,7 +83,9 @@ def test_index_and_labels(hf: Path) -> None:
         ("data/validation-00000-of-00001/b.png", "validation"),
     ]
     assert [(info.id, info.name) for info in index.classes] == [(0, "cat"), (1, "dog"), (2, "unlabelled")]
-    assert [(finding.code, finding.subject) for finding in index.findings] == [("column-not-released", "owner")]
+    assert [(finding.code, finding.subject) for finding in index.findings] == [
+        ("column-not-released", subject) for subject in ("objects.id", "owner")
+    ]
     sample = source.read(index.items[0])
     assert (sample.image == np.asarray(picture(1))).all() and sample.labels.image_class == "dog"
     assert dict(sample.labels.attributes) == {"age": 31}
@@ -188,11 +192,44 @@ def test_bad_objects_cost_one_image(tmp_path: Path, name: str) -> None:
     assert found == [BAD[name][1], "ok", "image-empty", "class-unknown", "file-missing"]
 
 
-@pytest.mark.parametrize("path", ["../../etc/passwd", "/etc/passwd", "\\\\host\\a.png"])
+@pytest.mark.parametrize("path", ["../../etc/a.png", "/etc/passwd", "//host/a.png", "\\\\host\\a.png", "C:\\a.png"])
 def test_paths_stay_in_the_source(tmp_path: Path, path: str) -> None:
     write(tmp_path, "train.parquet", table([{"image": image(1, path), "label": 0}]))
     with pytest.raises(ConfigError, match=r"train\.parquet, row 0"):
         Hf(path=tmp_path).index()
+
+
+def test_an_absolute_path_is_only_a_name(tmp_path: Path) -> None:
+    rows = [{"image": image(number, path), "label": 0} for number, path in enumerate(["/data/cat/a.png", "/x/a.png"])]
+    write(tmp_path, "train.parquet", table(rows))
+    source = Hf(path=tmp_path)
+    assert codes(source) == {"train/a.png": "ok", "train/row-00000-00001.png": "ok"}
+
+
+@pytest.mark.parametrize("path", ["/data/cat/a.png", "a.png", None])
+def test_images_that_are_not_in_the_file(tmp_path: Path, path: str | None) -> None:
+    rows = [{"image": {"bytes": None, "path": path}, "label": 0}] * 3
+    write(tmp_path, "train.parquet", table(rows))
+    with pytest.raises(ConfigError, match=r"bytes of its images are not in the file.*embed_table_storage"):
+        Hf(path=tmp_path).index()
+    write(tmp_path, "train.parquet", table([*rows, {"image": image(1, "b.png"), "label": 0}]))
+    found = codes(Hf(path=tmp_path))
+    assert sorted(found.values()) == ["file-missing"] * 3 + ["ok"]
+
+
+def test_the_way_to_embed_images_that_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("datasets", reason="datasets is not installed")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    save(tmp_path / "in/a.png", picture(1))
+    (tmp_path / "out").mkdir()
+    loaded = datasets.load_dataset("imagefolder", data_dir=str(tmp_path / "in"), cache_dir=str(tmp_path / "cache"))
+    ds = loaded["train"]
+    ds.to_parquet(str(tmp_path / "out/train.parquet"))
+    with pytest.raises(ConfigError, match="embed"):
+        Hf(path=tmp_path / "out").index()
+    ds = ds.with_format("arrow").map(datasets.table.embed_table_storage, batched=True).with_format(None)
+    ds.to_parquet(str(tmp_path / "out/train.parquet"))
+    assert codes(Hf(path=tmp_path / "out")) == {"train/a.png": "ok"}
 
 
 def test_files_that_stop_the_run(hf: Path, tmp_path: Path) -> None:
@@ -220,8 +257,9 @@ def test_a_turned_image_with_objects_is_left_out(tmp_path: Path) -> None:
 
 def test_objects_in_either_layout() -> None:
     rows = [{"bbox": [1], "category": 2}, {"bbox": [3], "category": 4}]
-    assert object_rows({"bbox": [[1], [3]], "category": [2, 4], "short": [1]}) == rows
-    assert object_rows(rows) == rows and object_rows(None) == []
+    known = {"bbox", "category"}
+    assert object_rows({"bbox": [[1], [3]], "category": [2, 4], "note": ["x"]}, known, "a") == rows
+    assert object_rows(rows, known, "a") == rows and object_rows(None, known, "a") == []
 
 
 def test_load_dataset_reads_what_is_written(hf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,3 +277,16 @@ def test_load_dataset_reads_what_is_written(hf: Path, tmp_path: Path, monkeypatc
     released = datasets.load_dataset(str(tmp_path / "released"), cache_dir=str(tmp_path / "cache"))
     assert released["train"].features["label"].names == ["cat", "dog"]
     assert set(released["train"][0]["objects"]) == {"bbox", "category"}
+
+
+def test_numbers_of_any_length_become_text(tmp_path: Path) -> None:
+    values = [{"k": 1 << 70, "f": 2**60 + 1, "image": 1, "image_": 2}, {"k": 1, "f": 0.5, "image": 3, "image_": 4}]
+    for number in range(2):
+        save(tmp_path / f"in/{number}.png", picture(number))
+    lines = [json.dumps({"file_name": f"{number}.png", **value}) for number, value in enumerate(values)]
+    (tmp_path / "in/metadata.jsonl").write_text("\n".join(lines))
+    conversion = convert(tmp_path / "in", tmp_path / "out", "hf")
+    assert {one.code for one in conversion.findings} == {"column-as-text", "column-renamed", "split-renamed"}
+    made = pq.read_table(tmp_path / "out/data/train-00000-of-00001.parquet")
+    assert made["k"].to_pylist() == [str(1 << 70), "1"] and made["f"].to_pylist() == [float(2**60), 0.5]
+    assert made["image_"].to_pylist() == [2, 4] and made["image__"].to_pylist() == [1, 3]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import struct
+import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -64,6 +66,26 @@ def test_only_these_pixels_change(mode: str, form: str) -> None:
     assert opened.format == form and opened.mode == ("L" if mode == "1" else mode)
     if mode == "P":
         assert opened.getpalette()[:6] == [7, 8, 9, 70, 80, 90]  # type: ignore[index]
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_ids_of_few_bits_stay(bits: int) -> None:
+    """Pillow writes no gray PNG of 2 or 4 bits, and stretches those that it reads."""
+    per_byte = 8 // bits
+    ids = np.tile(np.array([[0, 1, 2, 3]], np.uint8), (4, 2))
+    parts = ids.reshape(4, -1, per_byte).astype(int)
+    packed = sum(parts[:, :, place] << (8 - bits * (place + 1)) for place in range(per_byte))
+    rows = b"".join(b"\0" + row.astype(np.uint8).tobytes() for row in np.asarray(packed))
+    header = struct.pack(">IIBBBBB", 8, 4, bits, 0, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    data = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
+    )
+    where = np.zeros(ids.shape, np.bool_)
+    where[1:3, 2:4] = True
+    after = decode_label(unlabel(data, encode_mask(where), CLASSES, "a"), "a")
+    assert (decode_label(data, "a") == ids).all()
+    assert (after == np.where(where, 200, ids)).all()
 
 
 def test_labels_in_memory() -> None:

@@ -87,7 +87,8 @@ def test_index_and_labels(shards: Path) -> None:
         ("val-000000/ü.jpg", "val"),
     ]
     told = {(finding.code, finding.subject) for finding in index.findings}
-    assert told == {("file-not-released", ".txt"), ("image-missing", "val-000000/lonely")}
+    nested = {("column-not-released", "owner"), ("column-not-released", "objects.note")}
+    assert told == {("file-not-released", ".txt"), ("image-missing", "val-000000/lonely"), *nested}
     one, two, three, four, _ = (source.read(item).labels for item in index.items)
     assert one.image_class == "cat" and dict(one.attributes) == {"age": 3}
     assert (one.instances[0].class_id, one.instances[0].box.x1) == (7, 6)
@@ -207,7 +208,10 @@ BAD: dict[str, tuple[dict[str, bytes], str]] = {
     "polygon": ({"json": objects(segmentation=[[1, 1, 2, 1e9, 3, 3]])}, "segmentation-invalid"),
     "keypoints": ({"json": objects(keypoints=[1, 2])}, "keypoints-invalid"),
     "many": ({"json": json.dumps({"objects": [{"bbox": 0}] * 10_001}).encode()}, "label-too-large"),
+    "lengths": ({"json": b'{"objects": {"bbox": [[1, 1, 2, 2]], "category": [0, 0]}}'}, "label-invalid"),
+    "surrogate": ({"json": b'{"note": "\\ud800", "rain": "\\ud83c\\udf27"}'}, "label-invalid"),
     "cls": ({"cls": b"cat"}, "label-invalid"),
+    "cls and more": ({"cls": b"7" + b" " * 64 + b"Jane"}, "label-invalid"),
     "cls unknown": ({"cls": b"5"}, "class-unknown"),
     "mask size": ({"seg.png": png(np.zeros((H, W + 1), np.uint8))}, "mask-size-mismatch"),
     "mask ids": ({"seg.png": png(np.full((H, W), 99, np.uint8))}, "class-unknown"),
