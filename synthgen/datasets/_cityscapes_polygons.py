@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from synthgen.datasets._coco_shapes import parse_polygon
+from synthgen.datasets._coco_shapes import MAX_POINTS
 from synthgen.datasets._files import parse_json
 from synthgen.datasets._objects import Size, areas_beside_objects, join_rings, outline
+from synthgen.datasets._surrogates import without_surrogates
 from synthgen.datasets._unlabelled import white_pixels
 from synthgen.images import turn_points
 from synthgen.types import BadSample, ConfigError, Labels, Mask, Points
@@ -26,10 +27,10 @@ def format_polygons(labels: Labels, size: Size) -> bytes:
 
 
 def released_polygons(data: bytes, orientation: int, stored: Size, origin: str) -> bytes:
-    """The polygons for the image as shown: names and points, nothing of who drew them and when.
+    """The polygons for the image as shown, cut to its frame: names and points, nothing of who drew them and when.
 
     Raises:
-        BadSample: `label-invalid`, `segmentation-invalid`.
+        BadSample: `label-invalid`, `image-size-mismatch`, `segmentation-invalid`.
     """
     try:
         value = parse_json(data, origin)
@@ -42,7 +43,8 @@ def released_polygons(data: bytes, orientation: int, stored: Size, origin: str) 
     said = (value.get("imgWidth"), value.get("imgHeight"))
     if said not in (stored, shown):
         raise BadSample("image-size-mismatch", f"{origin}: the file is {stored}, its polygons say {said}")
-    return _dump(shown, [_row(row, said == stored, orientation, stored, origin) for row in rows if not _deleted(row)])
+    drawn = [_row(row, said == stored, orientation, stored, origin) for row in rows if not _deleted(row)]
+    return _dump(shown, [(label, points) for label, points in drawn if len(points)])
 
 
 def unlabel_polygons(data: bytes, unlabelled: bytes, void: str, origin: str) -> bytes:
@@ -75,13 +77,46 @@ def _bands(where: Mask) -> list[list[list[float]]]:
 
 
 def _row(row: Any, turning: bool, orientation: int, stored: Size, origin: str) -> tuple[str, Points]:
-    points = row.get("polygon") if isinstance(row, Mapping) else None
-    if not isinstance(points, list) or not all(isinstance(point, list) and len(point) == 2 for point in points):
-        raise BadSample("segmentation-invalid", f"{origin}: a polygon is a list of [x, y]")
-    flat = [number for point in points for number in point]
-    size = stored if turning or orientation < 5 else stored[::-1]
-    polygon = parse_polygon(flat, size, origin)
-    return str(row.get("label")), turn_points(polygon, orientation, stored) if turning else polygon
+    """Label and points, none where the polygon lies outside the frame."""
+    if not isinstance(row, Mapping) or not _is_name(row.get("label")):
+        raise BadSample("label-invalid", f"{origin}: every object has a label, which is text")
+    points = row.get("polygon")
+    if not isinstance(points, list) or not 3 <= len(points) <= MAX_POINTS or not all(map(_is_point, points)):
+        raise BadSample("segmentation-invalid", f"{origin}: a polygon is a list of at least three finite [x, y]")
+    polygon = clip_polygon(np.array(points, dtype=np.float64), stored if turning or orientation < 5 else stored[::-1])
+    return row["label"], turn_points(polygon, orientation, stored) if turning else polygon
+
+
+def clip_polygon(points: Points, size: Size) -> Points:
+    """The part of a polygon (n, 2) inside the frame of `size`, (m, 2); m is 0 where there is none.
+
+    Sutherland and Hodgman (1974), one side of the frame after the other. Parts of a concave polygon stay joined along
+    the frame.
+    """
+    for axis, side, limit in ((0, 1, 0.0), (0, -1, size[0]), (1, 1, 0.0), (1, -1, size[1])):
+        inside = side * (points[:, axis] - limit) >= 0
+        if inside.all():
+            continue
+        kept: list[Points] = []
+        for start, end, start_in, end_in in zip(np.roll(points, 1, 0), points, np.roll(inside, 1), inside, strict=True):
+            if start_in != end_in:
+                crossing = start + (end - start) * ((limit - start[axis]) / (end[axis] - start[axis]))
+                crossing[axis] = limit
+                kept.append(crossing)
+            if end_in:
+                kept.append(end)
+        points = np.array(kept, dtype=np.float64).reshape(-1, 2)
+    return points if len(points) >= 3 else points[:0]
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and without_surrogates(value) == value
+
+
+def _is_point(value: Any) -> bool:
+    """Two numbers; a comparison takes NaN and whole numbers of any length."""
+    numbers = isinstance(value, list) and len(value) == 2 and all(type(number) in (int, float) for number in value)
+    return numbers and all(-1e9 < number < 1e9 for number in value)
 
 
 def _deleted(row: Any) -> bool:

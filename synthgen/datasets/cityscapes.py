@@ -3,8 +3,8 @@
 Read are `…_gtFine_labelIds.png` (ids) and `…_gtFine_instanceIds.png` (objects); released with them are the colour
 images, the train ids and `…_polygons.json`. Classes are those of Cityscapes, or those of a `classes.csv` in the root
 (see format `masks`) for other sets in this layout. Under new names the endings stay, since loaders look for them; the
-polygons keep labels and points alone. What an output lost is covered by *ignore*, in the polygons too. City folders
-stay as all folders do.
+polygons keep labels and points alone, cut to the frame. What an output lost is covered by *ignore*, in the polygons
+too. City folders stay as all folders do.
 """
 
 from __future__ import annotations
@@ -78,11 +78,15 @@ class Cityscapes(Dataset):
         """As `Dataset`.
 
         Raises:
-            BadSample: also `label-missing`, `mask-size-mismatch`, `class-unknown`.
+            BadSample: also `label-missing`, `label-invalid`, `mask-size-mismatch`, `image-size-mismatch`,
+                `class-unknown`, `segmentation-invalid`; of the label files that are only released as well.
         """
         data = read_bytes(item.image, self.path)
         decoded = decode(data, item.id)
         labels = self._labels(item, decoded.orientation, decoded.stored_size)
+        for path in self._label_paths(item):
+            if not path.endswith((_IDS, _OBJECTS)):
+                _check(read_bytes(self.path / path, self.path), path, decoded.orientation, decoded.stored_size)
         return Sample(item, decoded.image, labels, sha256(data))
 
     def labels_of(self, item: Item) -> Labels:
@@ -100,16 +104,14 @@ class Cityscapes(Dataset):
             write_new(out, one.name, one.data)
             images += 1
             orientation, stored = read_header(one.item.image, self.path)
-            for ending in _ENDINGS:
-                path = _label_path(one.item.id, ending)
-                if path in self._scan.files:
-                    data = read_bytes(self.path / path, self.path)
-                    if not names.keep or orientation != 1 or one.unlabelled:
-                        data = _clean(data, path, orientation, stored)
-                    if one.unlabelled:
-                        data = self._unlabel(data, one.unlabelled, path)
-                    write_new(out, names.other(path, one.item, one.variant), data)
-                    labels += 1
+            for path in self._label_paths(one.item):
+                data = read_bytes(self.path / path, self.path)
+                if not names.keep or orientation != 1 or one.unlabelled:
+                    data = _clean(data, path, orientation, stored)
+                if one.unlabelled:
+                    data = self._unlabel(data, one.unlabelled, path)
+                write_new(out, names.other(path, one.item, one.variant), data)
+                labels += 1
         if (self.path / CLASSES).is_file():
             write_new(out, CLASSES, read_table(self.path / CLASSES, self.path))
         return {"images": images, "labels": labels}
@@ -155,6 +157,11 @@ class Cityscapes(Dataset):
         void = ignore_class(self._classes)
         assert void is not None, "nothing is unlabelled without an ignore class"
         return void
+
+    def _label_paths(self, item: Item) -> list[str]:
+        """The label files that an image has."""
+        paths = [_label_path(item.id, ending) for ending in _ENDINGS]
+        return [path for path in paths if path in self._scan.files]
 
     def _labels(self, item: Item, orientation: int, stored: Size) -> Labels:
         classes, path = self._scan.index.classes, _label_path(item.id, _IDS)
@@ -215,6 +222,15 @@ def _label_path(image: str, ending: str) -> str:
     pure = PurePosixPath(image)
     below = PurePosixPath(LABELS, *pure.parts[1:-1], pure.stem.removesuffix(_IMAGE) + ending)
     return below.as_posix()
+
+
+def _check(data: bytes, path: str, orientation: int, stored: Size) -> None:
+    """Raise BadSample where a label file can't be released."""
+    if path.endswith(".json"):
+        released_polygons(data, orientation, stored, path)
+    else:
+        height, width = decode_label(data, path).shape[:2]
+        label_orientation((width, height), orientation, stored, path)
 
 
 def _clean(data: bytes, path: str, orientation: int, stored: Size) -> bytes:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from synthgen.datasets._cityscapes_polygons import released_polygons
+from synthgen.datasets._cityscapes_polygons import clip_polygon, released_polygons
+from synthgen.datasets._objects import polygon_mask
 from synthgen.datasets.base import resolve_source
 from synthgen.datasets.cityscapes import Cityscapes
 from synthgen.images import turn
@@ -150,14 +151,57 @@ FRAME = '"imgHeight": 16, "imgWidth": 24'
     "text",
     [
         *("{", "[]", '{"objects": 3}', '{"objects": []}'),
-        f'{{{FRAME}, "objects": [{{"polygon": 3}}]}}',
-        f'{{{FRAME}, "objects": [{{"polygon": [[1, 1], [2, 2], [NaN, 3]]}}]}}',
-        f'{{{FRAME}, "objects": [{{"polygon": [[1, 1], [2, 2], [-90, 3]]}}]}}',
+        '{"imgHeight": 17, "imgWidth": 24, "objects": []}',
+        *(
+            f'{{{FRAME}, "objects": [{{"label": {label}, "polygon": {points}}}]}}'
+            for label, points in (
+                *((3, "[[1, 1], [2, 2], [1, 3]]"), ('"\\ud800"', "[[1, 1], [2, 2], [1, 3]]"), ('"car"', 3)),
+                *(('"car"', "[[1, 1], [2, 2]]"), ('"car"', "[[1, 1], [2, 2], [NaN, 3]]")),
+                *(('"car"', "[[1, 1], [2, 2], [1]]"), ('"car"', f"[[1, 1], [2, 2], [1{'0' * 400}, 3]]")),
+            )
+        ),
     ],
 )
-def test_polygons_that_are_none(text: str) -> None:
+def test_a_bad_polygon_file_costs_one_image(cityscapes: Path, tmp_path: Path, text: str) -> None:
     with pytest.raises(BadSample):
         released_polygons(text.encode(), 1, SIZE, "x")
+    (cityscapes / f"gtFine/{STEMS[1]}_gtFine_polygons.json").write_text(text)
+    for names in (KEEP, PSEUDONYM):
+        counts = release(Cityscapes(path=cityscapes), names, tmp_path / str(names == KEEP))  # type: ignore[arg-type]
+        assert counts == {"images": 2, "labels": 8}
+
+
+def test_any_bad_label_image_costs_one_image(cityscapes: Path) -> None:
+    (cityscapes / f"gtFine/{STEMS[0]}_gtFine_color.png").write_bytes(b"no image")
+    Image.fromarray(np.zeros((H + 1, W), np.uint8)).save(cityscapes / f"gtFine/{STEMS[2]}_gtFine_labelTrainIds.png")
+    found = codes(Cityscapes(path=cityscapes))
+    assert [found[f"leftImg8bit/{stem}_leftImg8bit.png"] for stem in STEMS] == [
+        "image-format",
+        "ok",
+        "mask-size-mismatch",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("points", "left"),
+    [
+        ([[-3, 0], [24, 0], [24, 15], [0, 15]], None),
+        ([[-8, 4], [8, -12], [24, 4], [8, 20]], None),
+        ([[-9, -9], [40, -9], [40, 40], [-9, 40]], None),
+        ([[30, 2], [40, 2], [40, 9]], 0),
+        ([[2, 2], [9, 2], [9, 9]], 3),
+    ],
+)
+def test_polygons_are_cut_to_the_frame(points: list[list[float]], left: int | None) -> None:
+    """What is painted in the frame stays, to the pixel; the polygons of a pad around it are the standard."""
+    cut = clip_polygon(np.array(points, float), SIZE)
+    assert left is None or len(cut) == left
+    wide = polygon_mask([np.array(points, float) + 50], (W + 100, H + 100))[50 : 50 + H, 50 : 50 + W]
+    assert (cut >= 0).all() and (cut <= SIZE).all()
+    assert (wide == (polygon_mask([cut + 50], (W + 100, H + 100))[50:-50, 50:-50] if len(cut) else False)).mean() > 0.97
+    value = {"imgHeight": H, "imgWidth": W, "objects": [{"label": "car", "polygon": points}]}
+    rows = json.loads(released_polygons(json.dumps(value).encode(), 1, SIZE, "x"))["objects"]
+    assert len(rows) == (left != 0)
 
 
 def test_a_table_that_does_not_fit(cityscapes: Path) -> None:
