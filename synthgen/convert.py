@@ -11,7 +11,6 @@ import io
 import os
 import re
 import shutil
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,9 +18,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from pydantic import ValidationError
+
 from synthgen.component import component_class, kinds
 from synthgen.config import set_key
-from synthgen.datasets.base import Dataset, Record, Written, resolve_source
+from synthgen.datasets.base import Dataset, FreeNames, Record, Written, resolve_source, usual_split
 from synthgen.images import encode_image, parse_header
 from synthgen.launch import select_items
 from synthgen.rundir import RunDir
@@ -104,10 +105,22 @@ def convert_folder(path: Path, name: str, out: Path, assignments: Sequence[str] 
     dataset_format(name)
     try:
         source = resolve_source(value)
-    except ValueError as error:  # also what pydantic raises
+    except ValidationError as error:
+        raise ConfigError(_list_problems(error, path)) from error
+    except ValueError as error:
         raise ConfigError(str(error)) from error
     index, items = select_items(source)
     return convert_dataset(source, index, items, name, out)
+
+
+def _list_problems(error: ValidationError, path: Path) -> str:
+    """Every wrong key of a source on a line of its own."""
+    lines = [f"{path}: {error.error_count()} problem(s)"]
+    for problem in error.errors():
+        unknown = problem["type"] == "extra_forbidden"
+        message = "unknown key; remove it or correct its spelling" if unknown else problem["msg"]
+        lines.append(f"  {'.'.join(map(str, ('source', *problem['loc'])))}: {message.removeprefix('Value error, ')}")
+    return "\n".join(lines)
 
 
 def convert_dataset(source: Dataset, index: SourceIndex, items: Sequence[Item], name: str, out: Path) -> Conversion:
@@ -117,7 +130,7 @@ def convert_dataset(source: Dataset, index: SourceIndex, items: Sequence[Item], 
 
     Raises:
         ConfigError: an unknown format, a folder that holds something, a class table that the format can't express.
-        SynthgenError: no image could be read.
+        SynthgenError: no image could be read; the message says of the first ones why.
     """
     left_out: list[Finding] = []
     turned: list[Finding] = []
@@ -136,7 +149,7 @@ def convert_dataset(source: Dataset, index: SourceIndex, items: Sequence[Item], 
                 turned.append(Finding("image-turned", item.id, "turned as EXIF says, and encoded anew"))
             yield Record(namer.name(item.id, item.split), item.split, data, sample.size, sample.labels)
 
-    written = _write_whole(records, index.classes, name, out)
+    written = _write_whole(records, index.classes, name, out, left_out)
     return Conversion(out, name, written.counts, tuple(left_out), (*index.findings, *turned, *written.findings))
 
 
@@ -164,14 +177,14 @@ def convert_run(run: RunDir, name: str, out: Path) -> Conversion:
 
 
 class Namer:
-    """Names of records: paths below their split, unique also without suffix and where case or Unicode form is ignored.
+    """Names of records: paths below their split, each once in the sense of `FreeNames`.
 
-    Formats put label files of the same stem beside images, and some file systems take `A.jpg` and `a.jpg` for one.
+    Splits that formats write as one (`val` and `valid`, `train` and none) share their names.
     """
 
     def __init__(self, splits_apart: bool) -> None:
         self._splits_apart = splits_apart
-        self._taken: set[tuple[str, str]] = set()
+        self._free = FreeNames()
         self.findings: list[Finding] = []
 
     def name(self, path: str, split: str | None) -> str:
@@ -179,20 +192,12 @@ class Namer:
         folders, last = path.split("/")[:-1], path.rpartition("/")[2]
         while folders and (folders[0] == split or _is_layout(folders[0])):
             folders.pop(0)
-        wanted = PurePosixPath(*folders, last.replace("_leftImg8bit.", "."))
-        name, number = wanted, 1
-        while (key := self._key(name, split)) in self._taken:
-            number += 1
-            name = wanted.with_name(f"{wanted.stem}-{number}{wanted.suffix}")
-        self._taken.add(key)
-        if number > 1:
+        wanted = PurePosixPath(*folders, last.replace("_leftImg8bit.", ".")).as_posix()
+        name = self._free.take(wanted, usual_split(split) or "train" if self._splits_apart else None)
+        if name != wanted:
             message = f"becomes {name}: another image has that name but for its folder, suffix or case"
             self.findings.append(Finding("image-renamed", path, message))
-        return name.as_posix()
-
-    def _key(self, name: PurePosixPath, split: str | None) -> tuple[str, str]:
-        stem = unicodedata.normalize("NFC", name.with_suffix("").as_posix()).casefold()
-        return (split or "" if self._splits_apart else "", stem)
+        return name
 
 
 def _is_layout(folder: str) -> bool:
@@ -201,16 +206,26 @@ def _is_layout(folder: str) -> bool:
 
 
 def _write_whole(
-    records: Callable[[Namer], Iterator[Record]], classes: Sequence[ClassInfo], name: str, out: Path
+    records: Callable[[Namer], Iterator[Record]],
+    classes: Sequence[ClassInfo],
+    name: str,
+    out: Path,
+    left_out: Sequence[Finding] = (),
 ) -> Written:
-    """Write to a folder beside `out`, then rename it."""
+    """Write to a folder beside `out`, then rename it; `left_out` tells why where no image is left."""
     chosen = dataset_format(name)
     namer = Namer(chosen.split_folders)
     with whole_folder(out) as partial:
         written = chosen.write_fitted(records(namer), classes, partial)
         if not written.counts["images"]:
-            raise SynthgenError(f"{out}: not written: there is no image that could be read")
+            raise SynthgenError(f"{out}: not written: there is no image that could be read{_first_of(left_out)}")
     return Written(written.counts, (*namer.findings, *written.findings))
+
+
+def _first_of(left_out: Sequence[Finding], shown: int = 3) -> str:
+    """The first findings as lines below a message."""
+    lines = [f"\n  {one.code}: {one.subject}: {one.message}" for one in left_out[:shown]]
+    return "".join(lines) + (f"\n  and {len(left_out) - shown} more" if len(left_out) > shown else "")
 
 
 @contextmanager
@@ -218,8 +233,11 @@ def whole_folder(out: Path) -> Iterator[Path]:
     """A folder to write into, which becomes `out` when nothing went wrong and is deleted when something did.
 
     Raises:
-        ConfigError: `out` is no folder, holds something, or can't be made.
+        ConfigError: `out` is no folder, holds something, is the one that we work in, or can't be made.
     """
+    if os.path.abspath(out) == os.getcwd():
+        raise ConfigError(f"{out}: is the folder you are in, which can't be exchanged; choose a new one, such as ./new")
+    out = Path(os.path.abspath(out))
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"{out}: holds something already; choose a folder that is new or empty")
     partial = out.with_name(f".{out.name}.{os.getpid()}.partial")

@@ -183,6 +183,72 @@ def test_what_has_no_place_is_told(tmp_path: Path) -> None:
         assert json.loads(json.dumps(conversion.record()))["images"] == 1
 
 
+ODD_NAMES = [
+    "cars",
+    "car ",
+    "car",
+    "#tag",
+    "a, b",
+    "void",
+    "x:y",
+    "two\nlines",
+    "",
+    "unlabelled",
+    '"q"',
+    "\ud800\x01",
+    "cars",
+]
+FITTED = [
+    "cars-2",
+    "car-2",
+    "car",
+    "#tag",
+    "a, b",
+    "void",
+    "x:y",
+    "two lines",
+    "class 8",
+    "unlabelled",
+    '"q"',
+    "?",
+    "cars",
+]
+IN_VOC = {"#tag": "tag", "void": "void-2"}
+
+
+@pytest.mark.parametrize("form", ["coco", "cityscapes", "hf", "masks", "panoptic", "voc", "webdataset", "yolo"])
+def test_names_of_classes_are_such_as_can_be_read_again(tmp_path: Path, form: str) -> None:
+    """As Roboflow's COCO has them: a category for the project, under the name of its class; and other odd ones."""
+    classes = tuple(ClassInfo(number, name) for number, name in enumerate(ODD_NAMES))
+    void = ClassInfo(len(classes), "unlabelled", (0, 0, 0), ignore=True)
+    corners = [np.array([[x, 1.0], [x + 1.0, 1.0], [x + 1.0, 5.0], [x, 5.0]]) for x in range(len(classes))]
+    objects = tuple(outlined(info.id, square) for info, square in zip(classes, corners, strict=True))
+    data = encode_image(np.asarray(picture(1)), ".png")
+    record = Record("a.png", "train", data, SIZE, Labels((*classes, void), instances=objects))
+    (tmp_path / "out").mkdir()
+    written = dataset_format(form).write_fitted([record], (*classes, void), tmp_path / "out")
+    (sample,) = samples(tmp_path / "out").values()
+    named = named_mask(sample.labels)
+    assert named is not None
+    wanted = [IN_VOC.get(name, name) for name in FITTED] if form == "voc" else FITTED
+    assert named[3, : len(classes)].tolist() == wanted
+    told = {one.subject: one.message for one in written.findings if one.code == "class-renamed"}
+    assert "becomes 'cars-2': another class has it" in told["'cars'"] and repr("two\nlines") in told
+
+
+def test_the_class_of_an_image_is_renamed_with_its_table(tmp_path: Path) -> None:
+    classes = (ClassInfo(0, "cat "), ClassInfo(1, "unlabelled", ignore=True), ClassInfo(2, "unlabelled"))
+    data = encode_image(np.asarray(picture(1)), ".png")
+    rows = [
+        Record(f"{number}.png", "train", data, SIZE, Labels(classes, image_class=name))
+        for number, name in enumerate(["cat ", "unlabelled"])
+    ]
+    (tmp_path / "out").mkdir()
+    dataset_format("hf").write_fitted(rows, classes, tmp_path / "out")
+    found = [sample.labels.image_class for _, sample in sorted(samples(tmp_path / "out").items())]
+    assert found == ["cat", "unlabelled"]
+
+
 def test_classes_and_attributes_of_images(tmp_path: Path) -> None:
     for split, name in (("train", "cat/a.jpg"), ("train", "dog/a.jpg"), ("val", "cat/b.png")):
         save(tmp_path / "in" / split / name, picture(len(name)))
@@ -218,7 +284,7 @@ def test_turned_images_are_encoded_upright(tmp_path: Path) -> None:
 def test_names_that_differ_in_case_suffix_or_folder_stay_apart(tmp_path: Path) -> None:
     for name in ("a.jpg", "A.jpg", "a.png", "e\u0301.jpg", "\u00e9.jpg", "images/a.jpg"):
         save(tmp_path / "in" / name, picture(len(name)))
-    conversion = convert(tmp_path / "in", tmp_path / "out", "yolo", "format=imagefolder")
+    conversion = convert(tmp_path / "in", tmp_path / "out", "voc", "format=imagefolder")
     stems = [path.stem.casefold() for path in (tmp_path / "out").rglob("*.*") if path.suffix in (".jpg", ".png")]
     assert len(stems) == 6 and len(set(stems)) == 6
     assert [one.code for one in conversion.findings].count("image-renamed") == 4
@@ -231,6 +297,35 @@ def test_two_splits_may_share_a_name_where_the_format_keeps_them_apart() -> None
     assert apart.name("train-000001/c.jpg", "train") == "c.jpg"
     assert [apart.name(f"images/{split}/a.jpg", split) for split in ("train", "val")] == ["a.jpg", "a.jpg"]
     assert [together.name(f"{split}2017/x/a.jpg", split) for split in ("train", "val")] == ["x/a.jpg", "x/a-2.jpg"]
+    assert [Namer(True).name("a.jpg", split) for split in ("train", None, "valid", "val", "fold")] == ["a.jpg"] * 5
+    one = Namer(True)
+    names = [one.name("a.jpg", split) for split in ("train", None, "valid", "val", "fold")]
+    assert names == ["a.jpg", "a-2.jpg", "a.jpg", "a-2.jpg", "a.jpg"]
+
+
+def test_names_that_a_format_makes_equal_stay_apart(tmp_path: Path) -> None:
+    """Cityscapes has room for one folder, ImageFolder puts each image below its class."""
+    for name in ("x/y/a.png", "x-y/a.png"):
+        save(tmp_path / "in" / name, picture(len(name)))
+    convert(tmp_path / "in", tmp_path / "city", "cityscapes")
+    assert len(resolve_source(tmp_path / "city").index().items) == 2
+    cat = (ClassInfo(0, "cat"), ClassInfo(1, "../.C:"))
+    rows = [
+        Record(name, "train", encode_image(np.asarray(picture(number)), ".png"), SIZE, Labels(cat, image_class=of))
+        for number, (name, of) in enumerate(
+            [("cat/1.png", "cat"), ("1.png", "cat"), ("1.jpg", "cat"), ("2.png", "../.C:")]
+        )
+    ]
+    (tmp_path / "folder").mkdir()
+    written = dataset_format("imagefolder").write_fitted(rows, cat, tmp_path / "folder")
+    assert sorted(tree(tmp_path / "folder")) == [
+        "train/__.C:/2.png",
+        "train/cat/1-2.png",
+        "train/cat/1-3.jpg",
+        "train/cat/1.png",
+    ]
+    assert {"image-renamed", "class-renamed"} <= {one.code for one in written.findings}
+    assert len(resolve_source(tmp_path / "folder").index().items) == 4
 
 
 def test_official_readers_agree(tmp_path: Path) -> None:
@@ -264,8 +359,12 @@ def test_no_image_no_folder(tmp_path: Path) -> None:
     (tmp_path / "in/cat").mkdir(parents=True)
     with pytest.raises(ConfigError, match="looks like no known format"):
         convert(tmp_path / "in", tmp_path / "out", "yolo")
-    (tmp_path / "in/cat/a.jpg").write_bytes(b"")
-    with pytest.raises(SynthgenError, match="no image that could be read"):
+    for number in range(5):
+        (tmp_path / f"in/cat/{number}.jpg").write_bytes(b"")
+    words = (
+        r"no image that could be read\n  image-empty: cat/0.jpg: .*\n.*\n  image-empty: cat/2.jpg: .*\n  and 2 more$"
+    )
+    with pytest.raises(SynthgenError, match=words):
         convert(tmp_path / "in", tmp_path / "out", "yolo")
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
@@ -278,8 +377,20 @@ def test_nothing_half_written_stays(tmp_path: Path) -> None:
 
 
 def test_a_wrong_key_of_the_source_is_named(streets: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="imges"):
-        convert(streets, tmp_path / "out", "yolo", "format=masks", "imges=x")
+    words = r"streets: 2 problem\(s\)\n  source.limit: Input should be .* 1\n  source.imges: unknown key; remove it"
+    with pytest.raises(ConfigError, match=words) as raised:
+        convert(streets, tmp_path / "out", "yolo", "format=masks", "imges=x", "limit=0")
+    assert "validation error" not in str(raised.value)
+
+
+def test_the_folder_one_is_in_is_not_exchanged(streets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for out in (Path("."), tmp_path / "here"):
+        with pytest.raises(ConfigError, match=r"the folder you are in.*choose a new one"):
+            convert(streets, out, "voc")
+    convert(streets, Path("new"), "voc")
+    assert len(samples(tmp_path / "here/new")) == 7 and len(list(tmp_path.glob(".*"))) == 0
 
 
 @pytest.mark.parametrize(

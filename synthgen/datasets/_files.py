@@ -21,6 +21,7 @@ from synthgen.images import SUFFIXES, open_file, read_bytes, sha256
 from synthgen.types import BadSample, ConfigError, Finding, Item
 
 SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test", "testing", "dev", "eval"})
+_USUAL = {"training": "train", "valid": "val", "validation": "val", "dev": "val", "eval": "val", "testing": "test"}
 IMAGE_FOLDERS = ("images", "imgs", "img", "image", "JPEGImages")
 LABEL_FOLDERS = ("labels", "masks", "annotations", "gt", "label", "mask", "SegmentationClass")
 FOREIGN_SUFFIXES = frozenset(
@@ -89,6 +90,39 @@ def split_of(parts: Sequence[str]) -> str | None:
     return parts[0] if len(parts) > 1 and parts[0].lower() in SPLITS else None
 
 
+def usual_split(split: str | None) -> str | None:
+    """The name out of `train`, `val` and `test` for what others call `training`, `valid`, …; any other name stays."""
+    return _USUAL.get(split.lower(), split) if split is not None else None
+
+
+class FreeNames:
+    """Gives each name once, also without its suffix and where case or Unicode form is ignored.
+
+    Formats put label files of the same stem beside images, and some file systems take `A.jpg` and `a.jpg` for one.
+    Folders count as equal where they are when joined by `-`, since a format may have room for one folder only.
+    """
+
+    def __init__(self) -> None:
+        self._taken: dict[tuple[str, str], int] = {}
+        """The last number that was tried after each name."""
+
+    def take(self, wanted: str, split: str | None = None) -> str:
+        """`wanted`, or the first of `wanted-2`, `wanted-3`, … that is free; names in different splits never clash."""
+        pure = path = PurePosixPath(wanted)
+        first = key = self._key(pure, split)
+        number = self._taken.get(first, 1)
+        while key in self._taken:
+            number += 1
+            path = pure.with_stem(f"{pure.stem}-{number}")
+            key = self._key(path, split)
+        self._taken |= {key: 1, first: number}
+        return path.as_posix()
+
+    def _key(self, path: PurePosixPath, split: str | None) -> tuple[str, str]:
+        folder = "-".join(path.parts[:-1])
+        return (split or "", unicodedata.normalize("NFC", f"{folder}/{path.stem}").casefold())
+
+
 def not_released(files: Iterable[str]) -> list[Finding]:
     """One finding for each top-level entry that holds files of unknown content: they are not copied to a release."""
     by_top: dict[str, list[str]] = defaultdict(list)
@@ -106,7 +140,7 @@ def name_clashes(ids: Iterable[str]) -> list[Finding]:
     groups: dict[str, list[str]] = defaultdict(list)
     for name in ids:
         groups[unicodedata.normalize("NFC", name).casefold()].append(name)
-    message = "differ only in case or Unicode form: some systems keep one of them; names: pseudonym avoids it"
+    message = "differ only in case or Unicode form: some systems keep one; in a run names: pseudonym avoids it"
     return [
         Finding("names-clash", names[0], f"{', '.join(map(repr, names))} {message}")
         for names in groups.values()
@@ -258,4 +292,5 @@ def write_new(out: Path, name: str, data: bytes) -> None:
         with target.open("xb") as file:
             file.write(data)
     except FileExistsError as error:
-        raise ConfigError(f"{name}: the release has a file of that name already; use names: pseudonym") from error
+        advice = "rename one of the two in the source (a run with names: pseudonym renames all)"
+        raise ConfigError(f"{name}: the folder has a file of that name already; {advice}") from error

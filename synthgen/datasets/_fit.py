@@ -1,7 +1,8 @@
 """Labels of any format made to fit another: converted where that says the same, counted as lost where there is no room.
 
 A mask becomes one outline for each class and image where a format has outlines only; outlines become a mask where it
-has masks only. What is lost is counted by kind, with the first image as an example.
+has masks only. Names of classes become such as every table can hold (`_class_names.py`). What is lost is counted by
+kind, with the first image as an example.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from synthgen.datasets._class_names import clean_name, fit_names
 from synthgen.datasets._objects import areas_beside_objects, paint_objects
 from synthgen.datasets._records import Held, Record
 from synthgen.datasets._tally import Tally
@@ -29,7 +31,11 @@ class Fitting:
             void = ClassInfo(number, "unlabelled", (0, 0, 0), ignore=True)
         self._void = void.id
         self._ignored = {info.id for info in classes if info.ignore}
-        self.classes = (*classes, void) if "mask" in holds and not self._ignored else tuple(classes)
+        table = (*classes, void) if "mask" in holds and not self._ignored else tuple(classes)
+        self.classes, self._renamed = fit_names(table)
+        pairs = sorted(zip(table, self.classes, strict=True), key=lambda pair: not pair[0].ignore)
+        self._name_of = {old.name: new.name for old, new in pairs}
+        """Of two classes of one name the one that carries a label."""
         self._coloured = any(info.color for info in classes if not info.ignore)
 
     def fit(self, record: Record) -> Record:
@@ -39,6 +45,8 @@ class Fitting:
         if image_class is not None and "image class" not in self._holds:
             self._lose("class-not-held", "image(s) lose the class that they have as a whole", record)
             image_class = None
+        elif image_class is not None:
+            image_class = self._name_of.get(image_class) or clean_name(image_class) or None
         if attributes and "attributes" not in self._holds:
             self._lose("attributes-not-held", "image(s) lose their attributes (columns of metadata)", record)
             attributes = {}
@@ -52,7 +60,7 @@ class Fitting:
         table = []
         if self._coloured and "colours" not in self._holds:
             table.append(Finding("colours-not-held", "the class table", "the colours of classes have no place"))
-        return (*table, *self._tally.findings())
+        return (*self._renamed, *table, *self._tally.findings())
 
     def _lose(self, code: str, message: str, record: Record, count: int = 1) -> None:
         self._tally.add(code, message, record.name, count)

@@ -10,7 +10,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from synthgen.datasets._files import write_new
+from synthgen.datasets._class_names import fit_names
+from synthgen.datasets._files import usual_split, write_new
 from synthgen.datasets._records import Record, Written
 from synthgen.datasets._tally import Tally
 from synthgen.datasets._voc_masks import STANDARD, VOID, encode_palette, format_labelmap, table_of
@@ -19,13 +20,15 @@ from synthgen.types import Box, ClassIds, ClassInfo, ConfigError, Finding
 
 IMAGES, XML, CLASS_MASKS, OBJECT_MASKS = "JPEGImages", "Annotations", "SegmentationClass", "SegmentationObject"
 LABELMAP = "labelmap.txt"
+SPLITS = ("train", "val", "test")
+"""The lists that are splits; others are of a class, or of several splits."""
 
 
 def write_voc(records: Iterable[Record], classes: Sequence[ClassInfo], out: Path) -> Written:
     """As `Dataset.write`.
 
     Raises:
-        ConfigError: more than 254 classes, or a name that XML can't hold.
+        ConfigError: more than 254 classes, or the name of an image that XML can't hold.
     """
     table, numbers, findings = _voc_table(classes)
     tally, lists, images, objects = Tally(), defaultdict[str, list[str]](list), 0, 0
@@ -34,12 +37,14 @@ def write_voc(records: Iterable[Record], classes: Sequence[ClassInfo], out: Path
         refuse_control_characters(stem, "the name of an image")
         write_new(out, f"{IMAGES}/{record.name}", record.data)
         pairs = [(table[numbers[one.class_id]].name, one) for one in record.labels.instances]
-        moved = sum(_is_rounded(one.box) for _, one in pairs)
+        moved = sum(_is_rounded(one.box, record.size) for _, one in pairs)
         tally.add("box-rounded", "box(es) are rounded to whole pixels", record.name, moved)
         segmented = record.labels.mask is not None
         name = PurePosixPath(record.name).name
         write_new(out, f"{XML}/{stem}.xml", format_voc(name, record.size, pairs, segmented))
-        split = record.split or "trainval"
+        split = usual_split(record.split) or "trainval"
+        other = f"image(s) of {split}: readers know the lists train, val and test"
+        tally.add("split-not-named", other, record.name, split not in (*SPLITS, "trainval"))
         lists[f"Main/{split}"].append(stem)
         if record.labels.mask is not None:
             lists[f"Segmentation/{split}"].append(stem)
@@ -59,9 +64,8 @@ def write_voc(records: Iterable[Record], classes: Sequence[ClassInfo], out: Path
 
 def _voc_table(classes: Sequence[ClassInfo]) -> tuple[tuple[ClassInfo, ...], dict[int, int], list[Finding]]:
     """VOC's table for some classes, the index of each old id, and what changed."""
-    labelled = [info for info in sorted(classes, key=lambda info: info.id) if not info.ignore]
-    for info in labelled:
-        refuse_control_characters(info.name, "the name of a class")
+    ordered = [info for info in sorted(classes, key=lambda info: info.id) if not info.ignore]
+    labelled, renamed = fit_names(ordered, reserved=("void",), not_first="#")
     standard = {info.name: info.id for info in STANDARD}
     if all(info.name in standard for info in labelled):
         table, numbers = STANDARD, {info.id: standard[info.name] for info in labelled}
@@ -73,7 +77,7 @@ def _voc_table(classes: Sequence[ClassInfo]) -> tuple[tuple[ClassInfo, ...], dic
         numbers = {info.id: place[info.name] for info in labelled}
         colours = {numbers[info.id]: info.color for info in labelled if info.color}
         table = tuple(replace(info, color=colours.get(info.id, info.color)) for info in table_of(names))
-    findings = []
+    findings = list(renamed)
     if any(old != new for old, new in numbers.items()):
         message = "classes are numbered by VOC's table: background is 0, the others follow in order of their ids"
         findings.append(Finding("classes-renumbered", LABELMAP, message))
@@ -101,6 +105,6 @@ def _draw_objects(record: Record, void: NDArray[np.uint8], tally: Tally) -> NDAr
     return drawn
 
 
-def _is_rounded(box: Box) -> bool:
-    x0, y0, x1, y1 = rounded_corners(box)
+def _is_rounded(box: Box, size: tuple[int, int]) -> bool:
+    x0, y0, x1, y1 = rounded_corners(box, size)
     return (x0 - 1, y0 - 1, x1, y1) != (box.x0, box.y0, box.x1, box.y1)

@@ -2,7 +2,7 @@
 
 Boxes are `xmin, ymin, xmax, ymax`, whole pixels counted from 1, the last one inside: x0 = xmin − 1, x1 = xmax (VOC2012
 development kit, section 6.1; Detectron2 reads them so). What the XML says about where the picture came from (`folder`,
-`path`, `source`, `owner`) is never read and never written.
+`filename`, `path`, `source`, `owner`) is never read: its own name says whose labels it holds.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from defusedxml import ElementTree as SafeTree
 from defusedxml.common import DefusedXmlException
 
 from synthgen.datasets._coco_shapes import parse_box
-from synthgen.datasets._files import safe_relative
 from synthgen.datasets._objects import Size
 from synthgen.images import turn_points
 from synthgen.types import BadSample, Box, ClassInfo, ConfigError, Instance
@@ -51,8 +50,7 @@ def parse_voc(data: bytes, origin: str) -> VocFile:
     """An annotation file.
 
     Raises:
-        BadSample: `label-invalid`: not XML, another root, entities or a document type.
-        ConfigError: `filename` leaves the source.
+        BadSample: `label-invalid`: not XML, another root, entities or a document type; `label-too-large`.
     """
     try:
         root = SafeTree.fromstring(data, forbid_dtd=True)
@@ -60,9 +58,6 @@ def parse_voc(data: bytes, origin: str) -> VocFile:
         raise BadSample("label-invalid", f"{origin}: {type(error).__name__}: {error}") from error
     if root.tag != "annotation":
         raise BadSample("label-invalid", f"{origin}: expected an <annotation>, got <{root.tag}>")
-    name = root.findtext("filename")
-    if name and name.strip():
-        safe_relative(name.strip(), f"{origin}, filename")
     found = root.findall("object")
     if len(found) > MAX_OBJECTS:
         raise BadSample("label-too-large", f"{origin}: {len(found)} objects; at most {MAX_OBJECTS}")
@@ -159,16 +154,21 @@ def format_voc(name: str, size: Size, objects: Sequence[tuple[str, Instance]], s
             if key in instance.attributes:
                 _add(element, key, instance.attributes[key])
         box = ElementTree.SubElement(element, "bndbox")
-        for key, value in zip(("xmin", "ymin", "xmax", "ymax"), rounded_corners(instance.box), strict=True):
+        for key, value in zip(("xmin", "ymin", "xmax", "ymax"), rounded_corners(instance.box, size), strict=True):
             _add(box, key, value)
     ElementTree.indent(root, "\t")
     return ElementTree.tostring(root, encoding="utf-8") + b"\n"
 
 
-def rounded_corners(box: Box) -> tuple[int, int, int, int]:
-    """VOC's whole numbers for a box, at least one pixel wide and high."""
-    x0, y0 = round(box.x0) + 1, round(box.y0) + 1
-    return x0, y0, max(round(box.x1), x0), max(round(box.y1), y0)
+def rounded_corners(box: Box, size: Size) -> tuple[int, int, int, int]:
+    """VOC's whole numbers for a box in an image of (width, height): at least one pixel wide and high, in the image."""
+    (x0, x1), (y0, y1) = _rounded(box.x0, box.x1, size[0]), _rounded(box.y0, box.y1, size[1])
+    return x0, y0, x1, y1
+
+
+def _rounded(low: float, high: float, length: int) -> tuple[int, int]:
+    first = min(max(round(low) + 1, 1), length)
+    return first, min(max(round(high), first), length)
 
 
 def _add(parent: ElementTree.Element, key: str, value: object) -> None:

@@ -1,11 +1,13 @@
 """The YAML of a YOLO dataset: class names, and which folders or lists make up each split. Nothing outside is believed.
 
-`path` is where the author's copy lies, often absolute: it is not followed, the dataset lies where its YAML does.
+`path` is where the author's copy lies, often absolute: it is not followed, the dataset lies where its YAML does. Nor is
+it released: Ultralytics looks there, or below its own folder of datasets, and would train on the originals.
 `train: ../train/images`, as Roboflow writes, means `train/images` beside the YAML, as Ultralytics reads it.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -19,25 +21,48 @@ from synthgen.types import ConfigError
 NAMES = ("data.yaml", "dataset.yaml", "data.yml")
 SPLIT_KEYS = ("train", "val", "test")
 MAX_YAML_BYTES = 1 << 20
+_PATH_LINE = re.compile(rb"(?m)^path[ \t]*:.*\n?")
 _LABEL_KEYS = ("nc", "names", "kpt_shape", "flip_idx", "kpt_names")
 
 
 @dataclass(frozen=True, eq=False)
 class DataYaml:
-    """`names` by class number; `places` of a split are folders or lists below the root; `keypoints` as `kpt_shape`."""
+    """`names` by class number; `places` of a split are folders or lists below the root; `keypoints` as `kpt_shape`.
+
+    `folder` is what `path` names below the root; empty where it is the root, or `path` leads elsewhere.
+    """
 
     names: Mapping[int, str]
     places: Mapping[str, Sequence[str]]
     keypoints: tuple[int, int] | None
     point_names: Mapping[int, tuple[str, ...]]
     value: Mapping[str, Any]
+    folder: str
 
     def without_origin(self) -> dict[str, Any]:
         """What may be released of it: splits, names and keypoints; no path, URL or script."""
-        kept: dict[str, Any] = {}
-        for split, places in self.places.items():
-            kept[split] = places[0] if len(places) == 1 else list(places)
-        return kept | {key: self.value[key] for key in _LABEL_KEYS if key in self.value}
+        return self._splits() | {key: self.value[key] for key in _LABEL_KEYS if key in self.value}
+
+    def without_path(self, text: bytes) -> bytes:
+        """The YAML `text` without its `path`: less that line, or written anew where the splits are relative to it."""
+        if not self.value.get("path"):
+            return text
+        kept = {key: value for key, value in self.value.items() if key != "path"}
+        if self.folder:
+            return dump_yaml(kept | self._splits())
+        rest = _PATH_LINE.sub(b"", text, count=1)
+        try:
+            return rest if yaml.safe_load(rest) == kept else dump_yaml(kept)
+        except yaml.YAMLError:
+            return dump_yaml(kept)
+
+    def _splits(self) -> dict[str, Any]:
+        return {split: places[0] if len(places) == 1 else list(places) for split, places in self.places.items()}
+
+
+def dump_yaml(value: Mapping[str, object]) -> bytes:
+    """A mapping as YAML, in its order."""
+    return yaml.safe_dump(dict(value), sort_keys=False, allow_unicode=True).encode()
 
 
 def find_yaml(root: Path) -> str | None:
@@ -77,6 +102,7 @@ def read_data_yaml(root: Path, name: str) -> DataYaml:
         _parse_keypoints(value.get("kpt_shape"), name),
         _parse_point_names(point_names) if isinstance(point_names, dict) else {},
         value,
+        folder if folder != "." else "",
     )
 
 

@@ -11,20 +11,32 @@ import os
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Protocol
 
 from pydantic import Field, field_validator
 
 from synthgen.component import Component, component_class, kinds, parse_component
+from synthgen.datasets._files import FreeNames, usual_split
 from synthgen.datasets._fit import Fitting
+from synthgen.datasets._label_signs import find_labels
 from synthgen.datasets._records import Held, Record, Written
 from synthgen.datasets._unlabelled import without_labels
 from synthgen.images import read_bytes
 from synthgen.remote import is_url, local_copy
 from synthgen.types import ClassInfo, Item, Labels, Sample, SourceIndex
 
-__all__ = ["Dataset", "Held", "NameMap", "Record", "ReleasedImage", "Written", "resolve_source"]
+__all__ = [
+    "Dataset",
+    "FreeNames",
+    "Held",
+    "NameMap",
+    "Record",
+    "ReleasedImage",
+    "Written",
+    "resolve_source",
+    "usual_split",
+]
 
 
 @dataclass(frozen=True)
@@ -205,4 +217,20 @@ def _recognise(root: Path) -> str:
     else:
         lines = [f"{root} looks like no known format; name one as source.format, or change the folder. Tried:"]
         lines += [f"  {kind} looks for {cls.looks_for}" for kind, cls in formats.items()]
+        lines += _labels_there(root, formats)
     raise ValueError("\n".join(lines))
+
+
+def _labels_there(root: Path, formats: Mapping[str, type[Dataset]]) -> list[str]:
+    """What to do about images whose labels no format reads from here: the folder to give, or how to lay them out."""
+    sign = find_labels(root)
+    if sign is None:
+        return []
+    above = [folder.as_posix() for folder in reversed(PurePosixPath(sign.path).parents) if folder.parts]
+    for folder in (*above, sign.path) if (root / sign.path).is_dir() else above:
+        for kind, cls in formats.items():
+            if kind != "imagefolder" and (why := cls.recognises(root / folder)):
+                return [f"{folder} looks like {kind}: {why}; give {root / folder} as source.path"]
+    return [
+        f"{sign.path} looks like labels: {sign.advice}. To go on without the labels, name source.format: imagefolder"
+    ]

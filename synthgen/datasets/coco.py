@@ -1,9 +1,9 @@
 """COCO objects: boxes, polygons and RLE in JSON, images beside it.
 
-Layouts: `annotations/instances_train2017.json` with `train2017/` or `images/[train2017/]`, one JSON in the root, or
-`train/_annotations.coco.json` beside its images. Semantic labels are painted from the outlines, crowds first, then
-large to small; every pixel outside them is `unlabelled` (ignore): COCO does not say what is there. Objects with only a
-box are not painted.
+Layouts: `annotations/instances_train2017.json` with `train2017/` or `images/[train2017/]`, `[annotations/]train.json`
+with `train/` or `images/[train/]`, one JSON in the root, or `train/_annotations.coco.json` beside its images. Semantic
+labels are painted from the outlines, crowds first, then large to small; every pixel outside them is `unlabelled`
+(ignore): COCO does not say what is there. Objects with only a box are not painted.
 
 Kept names and no rejected image give the JSON byte for byte. Under new names the JSON is written anew from what is
 known to be a label: image and annotation ids are numbered afresh; URLs, dates, licences, authors and unknown keys stay
@@ -20,7 +20,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from synthgen.datasets._coco_files import coco_files, image_folders, join_folder, json_split
+from synthgen.datasets._coco_files import coco_files, image_folders, join_folder, json_split, looked_in, no_images
 from synthgen.datasets._coco_release import ReleasedRow, keep_rows, rename_rows
 from synthgen.datasets._coco_shapes import (
     parse_box,
@@ -177,7 +177,7 @@ class Coco(Dataset):
         refuse_duplicates((item_id for item_id, _ in pairs), f"{', '.join(paths)}: images that stand twice")
         entries = dict(sorted(pairs, key=lambda pair: pair[0]))
         if not entries:
-            raise ConfigError(f"{self.path}: none of the images that {', '.join(paths)} name is there")
+            raise ConfigError(no_images(self.path, paths, self.images))
         items = tuple(
             Item(item_id, self.path / item_id, self.path / entry.table, json_split(entry.table))
             for item_id, entry in entries.items()
@@ -206,7 +206,7 @@ class Coco(Dataset):
             name = safe_relative(record.get("file_name"), f"{path}, image {record['id']}")
             folder = next((folder for folder in folders if join_folder(folder, name) in files), None)
             if folder is None:
-                findings.append(Finding("image-missing", name, f"named by {path}; looked in {', '.join(folders)}"))
+                findings.append(Finding("image-missing", name, f"named by {path}; {looked_in(path, self.images)}"))
             else:
                 found.append((join_folder(folder, name), _Entry(path, folder, record, annotations[record["id"]])))
         return found

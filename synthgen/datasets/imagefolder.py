@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,11 +20,10 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Literal
 
-from synthgen.datasets._coco_files import coco_files, panoptic_files
 from synthgen.datasets._files import (
     IMAGE_FOLDERS,
-    LABEL_FOLDERS,
     SPLITS,
+    FreeNames,
     decode_text,
     equal_images,
     is_image,
@@ -39,14 +39,17 @@ from synthgen.datasets._files import (
     write_new,
 )
 from synthgen.datasets._identity import identity_columns, person_folders
+from synthgen.datasets._label_signs import find_labels
 from synthgen.datasets._records import Held, Record, Written
+from synthgen.datasets._surrogates import may_have_surrogates, without_surrogates
 from synthgen.datasets._tally import Tally
 from synthgen.datasets.base import Dataset, NameMap, ReleasedImage
 from synthgen.images import decode, read_bytes, sha256
 from synthgen.types import BadSample, ClassInfo, ConfigError, Finding, Item, Labels, Sample, SourceIndex
 
 TABLES = ("metadata.csv", "metadata.jsonl")
-_MARKS = ("classes.csv", "data.yaml", "dataset.yaml", "data.yml", "leftImg8bit", "JPEGImages")
+_NO_FOLDER = re.compile(r"[/\\]|^\.+|(?<=^.):")
+"""What the name of a folder may not have: a slash, a leading dot (such files are no part of a dataset), a drive."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,12 +92,8 @@ class ImageFolder(Dataset):
     @classmethod
     def recognises(cls, root: Path) -> str | None:
         """As `Dataset`; folders of label images and label files mean another format, whose labels would be lost."""
-        top = {path.name.lower() for path in root.iterdir()}
-        labelled = any(name.lower() in top for name in (*LABEL_FOLDERS, *_MARKS))
-        labelled = labelled or bool(coco_files(root) or panoptic_files(root))
-        if not labelled and any(is_image(path) for path in list_files(root).files):
-            return "it has images and no label files"
-        return None
+        there = any(is_image(path) for path in list_files(root).files)
+        return "it has images and no label files" if there and find_labels(root) is None else None
 
     def index(self) -> SourceIndex:
         """As `Dataset`."""
@@ -162,13 +161,14 @@ class ImageFolder(Dataset):
 
         Beside a metadata file folders are no classes, so the class is then also its column `label`.
         """
-        tally, tables, images, attributes = Tally(), set[Path](), 0, 0
+        tally, free, tables, images, attributes = Tally(), FreeNames(), set[Path](), 0, 0
         for record in records:
-            name, folder = record.name, (record.labels.image_class or "").replace("/", "_")
+            name, folder = record.name, _NO_FOLDER.sub("_", record.labels.image_class or "")
             if folder != (record.labels.image_class or ""):
-                tally.add("class-renamed", "image(s) of a class whose name has a slash: it becomes _", name)
-            if folder:
-                name = f"{folder}/{name.removeprefix(f'{folder}/')}"
+                tally.add("class-renamed", "image(s) of a class whose name no folder may have: it gets _", name)
+            wanted = f"{folder}/{name.removeprefix(f'{folder}/')}" if folder else name
+            name = free.take(wanted, record.split)
+            tally.add("image-renamed", "image(s) of names that others of their class have", wanted, name != wanted)
             write_new(out, f"{record.split}/{name}" if record.split else name, record.data)
             table = out / (record.split or "") / "metadata.jsonl"
             tables.add(table)
@@ -213,6 +213,12 @@ class ImageFolder(Dataset):
         rows: list[dict[str, Any]] = (
             list(parse_csv(text, path)[1]) if path.endswith(".csv") else _parse_lines(text, path)
         )
+        if path.endswith(".jsonl") and may_have_surrogates(text) and (clean := without_surrogates(rows)) != rows:
+            message = (
+                "half a character (a lone surrogate) in its texts: \ufffd stands for it where the table is written anew"
+            )
+            findings.append(Finding("text-replaced", path, message))
+            rows = clean
         by_id = {}
         for number, row in enumerate(rows, start=1):
             if "file_name" not in row:

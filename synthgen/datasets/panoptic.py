@@ -21,7 +21,15 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from synthgen.datasets._coco_files import coco_files, image_folders, join_folder, json_split, panoptic_files
+from synthgen.datasets._coco_files import (
+    coco_files,
+    image_folders,
+    join_folder,
+    json_split,
+    looked_in,
+    no_images,
+    panoptic_files,
+)
 from synthgen.datasets._files import (
     MAX_JSON_BYTES,
     equal_images,
@@ -213,7 +221,7 @@ class Panoptic(Dataset):
         refuse_duplicates((item_id for item_id, _ in pairs), f"{', '.join(paths)}: images that stand twice")
         entries = dict(sorted(pairs, key=lambda pair: pair[0]))
         if not entries:
-            raise ConfigError(f"{self.path}: none of the images that {', '.join(paths)} name is there")
+            raise ConfigError(no_images(self.path, paths, self.images))
         items = tuple(
             Item(item_id, self.path / item_id, self.path / one.png if one.png else None, json_split(one.table))
             for item_id, one in entries.items()
@@ -246,7 +254,7 @@ class Panoptic(Dataset):
                 png = next((p for p in places if p in files), None)
             folder = next((f for f in folders if join_folder(f, name) in files and join_folder(f, name) != png), None)
             if folder is None:
-                findings.append(Finding("image-missing", name, f"named by {path}; looked in {', '.join(folders)}"))
+                findings.append(Finding("image-missing", name, f"named by {path}; {looked_in(path, self.images)}"))
                 continue
             if png is None:
                 findings.append(Finding("label-missing", join_folder(folder, name), "no PNG for it; quarantined"))

@@ -46,7 +46,7 @@ from synthgen.datasets._voc_masks import (
     table_of,
 )
 from synthgen.datasets._voc_unlabel import lost_objects, without_objects
-from synthgen.datasets._voc_write import CLASS_MASKS, IMAGES, LABELMAP, OBJECT_MASKS, XML, write_voc
+from synthgen.datasets._voc_write import CLASS_MASKS, IMAGES, LABELMAP, OBJECT_MASKS, SPLITS, XML, write_voc
 from synthgen.datasets._voc_xml import MAX_XML_BYTES, parse_voc, released_xml, xml_objects
 from synthgen.datasets.base import Dataset, NameMap, ReleasedImage
 from synthgen.images import (
@@ -70,8 +70,6 @@ from synthgen.types import (
     Sample,
     SourceIndex,
 )
-
-_SPLITS = ("train", "val", "test")
 
 
 @dataclass(frozen=True, eq=False)
@@ -278,7 +276,7 @@ class Voc(Dataset):
                 message = f"names {len(missing)} image(s) that are not there, such as {missing[0]!r}"
                 findings.append(Finding("image-missing", path, message))
         for path in sorted(lists, key=lambda path: (not path.startswith("ImageSets/Main/"), path)):
-            if PurePosixPath(path).stem in _SPLITS:
+            if PurePosixPath(path).stem in SPLITS:
                 for stem, _ in lists[path]:
                     split_of.setdefault(stem, PurePosixPath(path).stem)
         return lists, split_of

@@ -4,8 +4,8 @@ Images lie below a folder `images`, their label files at the same path below `la
 `labels/train/a.txt`; `train/images/…` works too), or beside them. An image without a label file, or with an empty one,
 shows no object: YOLO means it so. Semantic labels are painted from polygons; every pixel outside them is `unlabelled`.
 
-Label files hold numbers alone, so a release copies them byte for byte; lists of images are rewritten, and under new
-names the YAML without its path.
+Label files hold numbers alone, so a release copies them byte for byte; lists of images are rewritten. The YAML leaves
+without its `path`, and under new names with splits, class names and keypoints alone.
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import ClassVar, Literal
 
-import yaml
-
 from synthgen.datasets._files import (
+    FreeNames,
     decode_text,
     equal_images,
     is_image,
@@ -29,19 +28,19 @@ from synthgen.datasets._files import (
     read_table,
     refuse_duplicates,
     safe_relative,
+    usual_split,
     write_new,
 )
 from synthgen.datasets._objects import dense_ids, paint_objects
 from synthgen.datasets._records import Held, Record, Written
 from synthgen.datasets._tally import Tally
 from synthgen.datasets._yolo_rows import box_differs, format_row, is_simple, parse_rows, rounds_away
-from synthgen.datasets._yolo_yaml import DataYaml, find_yaml, read_data_yaml
+from synthgen.datasets._yolo_yaml import DataYaml, dump_yaml, find_yaml, read_data_yaml
 from synthgen.datasets.base import Dataset, NameMap, ReleasedImage
 from synthgen.images import decode, read_bytes, read_header, sha256
 from synthgen.types import BadSample, ClassInfo, ConfigError, Finding, Instance, Item, Labels, Sample, SourceIndex
 
 MAX_LABEL_BYTES = 1 << 24
-_SPLITS = {"training": "train", "valid": "val", "validation": "val", "dev": "val", "eval": "val", "testing": "test"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +87,7 @@ class Yolo(Dataset):
         return self._labels(item, stored[::-1] if orientation >= 5 else stored)
 
     def write_release(self, released: Iterable[ReleasedImage], names: NameMap, out: Path) -> Mapping[str, int]:
-        """As `Dataset`; `labels` are label files."""
+        """As `Dataset`; `labels` are label files. The YAML leaves without its `path`, which leads to the originals."""
         new_names: dict[str, list[str]] = defaultdict(list)
         images = labels = 0
         for one in released:
@@ -109,26 +108,35 @@ class Yolo(Dataset):
                 write_new(out, path, "".join(f"{row}\n" for row in (rows if names.keep else sorted(rows))).encode())
         name = self._yaml_name
         if names.keep:
-            write_new(out, name, read_table(self.path / name, self.path))
+            write_new(out, name, self._scan.data.without_path(read_table(self.path / name, self.path)))
         else:
-            write_new(out, name, _dump(self._scan.data.without_origin()))
+            write_new(out, name, dump_yaml(self._scan.data.without_origin()))
         return {"images": images, "labels": labels}
 
     @classmethod
     def write(cls, records: Iterable[Record], classes: Sequence[ClassInfo], out: Path) -> Written:
         """As `Dataset`: polygons where an image has any outline, else boxes; boxes with keypoints where a class has
-        keypoints."""
+        keypoints.
+
+        Raises:
+            ConfigError: no class, which Ultralytics does not read.
+        """
         numbers = dense_ids(classes, 0)
-        tally, splits = Tally(), set()
+        if not numbers:
+            raise ConfigError("format yolo needs a class, and the source has none; imagefolder, hf or coco need none")
+        tally, splits, free = Tally(), set(), FreeNames()
         points = max((len(info.keypoints) for info in classes), default=0)
         images = objects = 0
         for record in records:
-            split = _SPLITS.get(record.split or "train", record.split or "train")
+            split = usual_split(record.split) or "train"
             splits.add(split)
             rows = _rows(record, numbers, points, tally)
-            write_new(out, f"images/{split}/{record.name}", record.data)
-            text = "".join(f"{row}\n" for row in rows)
-            write_new(out, f"labels/{split}/{PurePosixPath(record.name).with_suffix('.txt')}", text.encode())
+            image = f"images/{split}/{free.take(_without_images_folder(record.name), split)}"
+            moved = not image.endswith(f"/{record.name}")
+            renamed = "path(s): a folder images becomes images_, or the name was taken"
+            tally.add("image-renamed", renamed, record.name, moved)
+            write_new(out, image, record.data)
+            write_new(out, _label_path(image), "".join(f"{row}\n" for row in rows).encode())
             images, objects = images + 1, objects + len(rows)
         findings = list(tally.findings())
         ordered = [split for split in ("train", "val", "test") if split in splits]
@@ -148,7 +156,7 @@ class Yolo(Dataset):
         if points:
             value["kpt_shape"] = [points, 3]
             value["kpt_names"] = {numbers[c.id]: list(c.keypoints) for c in classes if c.id in numbers and c.keypoints}
-        write_new(out, "data.yaml", _dump(value))
+        write_new(out, "data.yaml", dump_yaml(value))
         return Written({"images": images, "labels": objects}, tuple(findings))
 
     @property
@@ -175,6 +183,9 @@ class Yolo(Dataset):
         data = read_data_yaml(self.path, self._yaml_name)
         listing = list_files(self.path)
         findings = list(listing.findings)
+        if data.value.get("path"):
+            message = "its path is neither followed nor released: readers would look for the released images there"
+            findings.append(Finding("path-not-released", self._yaml_name, message))
         files = set(listing.files)
         split_of: dict[str, str] = {}
         lists: dict[str, list[tuple[str, str]]] = {}
@@ -270,6 +281,12 @@ def _rows(record: Record, numbers: Mapping[int, int], points: int, tally: Tally)
     ]
 
 
+def _without_images_folder(name: str) -> str:
+    """The name of an image with its folders `images` called otherwise: readers take the last one for theirs."""
+    *folders, last = name.split("/")
+    return "/".join([*("images_" if folder == "images" else folder for folder in folders), last])
+
+
 def _label_path(image: str) -> str:
     """Where the label file of an image lies: the last folder `images` becomes `labels`, as Ultralytics looks."""
     folders, stem = image.split("/")[:-1], PurePosixPath(image).stem
@@ -285,7 +302,3 @@ def _line(name: str, path: str) -> str:
     parent = PurePosixPath(path).parent
     pure = PurePosixPath(name)
     return f"./{pure.relative_to(parent)}" if pure.is_relative_to(parent) else name
-
-
-def _dump(value: Mapping[str, object]) -> bytes:
-    return yaml.safe_dump(dict(value), sort_keys=False, allow_unicode=True).encode()

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
+from synthgen.datasets._coco_files import coco_files
 from synthgen.datasets._coco_shapes import parse_segmentation
 from synthgen.datasets.base import resolve_source
 from synthgen.datasets.coco import Coco
 from synthgen.images import turn
-from synthgen.types import ClassInfo
+from synthgen.types import ClassInfo, ConfigError
 from tests.datasets.coco_files import (
     BLOB,
     POLYGON,
@@ -182,6 +183,11 @@ def test_runs_are_read_as_pycocotools_writes_them(seed: int) -> None:
         ("annotations/all.json", "images/sub/a.jpg", "sub/a.jpg", None),
         ("labels.json", "data/a.jpg", "data/a.jpg", None),
         ("valid/_annotations.coco.json", "valid/a.jpg", "a.jpg", "valid"),
+        ("annotations/train.json", "train/a.jpg", "a.jpg", "train"),
+        ("annotations/train.json", "images/train/a.jpg", "a.jpg", "train"),
+        ("train.json", "train/a.jpg", "a.jpg", "train"),
+        ("annotations/val_coco.json", "images/val/a.jpg", "a.jpg", "val"),
+        ("annotations/part_7.json", "part_7/a.jpg", "a.jpg", None),
     ],
 )
 @pytest.mark.parametrize("names", [KEEP, PSEUDONYM])
@@ -232,3 +238,32 @@ def test_torchvision_reads_a_release(coco: Path, tmp_path: Path) -> None:
     found = datasets.CocoDetection(str(folder), str(tmp_path / "out/annotations/instances_train2017.json"))
     assert len(found) == 3 and {image.size for image, _ in found} == {SIZE}
     assert sorted(len(objects) for _, objects in found) == [0, 2, 2]
+
+
+@pytest.mark.parametrize("place", ["annotations/instances_train.json", "labels.json"])
+def test_keys_stand_in_any_order_in_a_file_of_any_size(place: str, tmp_path: Path) -> None:
+    """As `sort_keys` writes them: the images in the middle, far from both ends."""
+    save(tmp_path / "images/a.jpg", picture(1))
+    value = table(["a.jpg"], [annotation(number, 139) for number in range(30_000)])
+    value |= {"info": {}, "licenses": [{"id": n, "url": "u" * 99} for n in range(900)]}
+    (tmp_path / place).parent.mkdir(exist_ok=True)
+    text = json.dumps(value, sort_keys=True)
+    assert 1 << 20 < text.index('"images"') < len(text) - (1 << 16)
+    (tmp_path / place).write_text(text)
+    assert resolve_source(tmp_path).format == "coco"
+
+
+@pytest.mark.parametrize("shift", range(12))
+def test_a_key_across_two_blocks_is_seen(shift: int, tmp_path: Path) -> None:
+    block = 1 << 20
+    text = b'{"categories":[' + b" " * (block - 18 - shift) + b'],"images" : [],"annotations":[]}'
+    (tmp_path / "a.json").write_bytes(text)
+    assert coco_files(tmp_path) == ["a.json"]
+
+
+def test_where_images_were_looked_for_is_told(tmp_path: Path) -> None:
+    save(tmp_path / "elsewhere/a.jpg", picture(1))
+    write(tmp_path / "annotations/train.json", table(["a.jpg"], []))
+    with pytest.raises(ConfigError, match=r"looked in train, images/train, .*the root\. .*source\.images"):
+        Coco(path=tmp_path).index()
+    assert len(Coco(path=tmp_path, images="elsewhere").index().items) == 1

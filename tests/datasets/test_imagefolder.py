@@ -204,3 +204,77 @@ def test_torchvision_reads_a_release(tmp_path: Path) -> None:
     release(resolve_source(tmp_path / "in"), PSEUDONYM, tmp_path / "out")
     found = datasets.ImageFolder(str(tmp_path / "out"))
     assert found.classes == ["cat", "dog"] and sorted(number for _, number in found) == [0, 1, 1]
+
+
+def put(root: Path, name: str, text: str = "") -> None:
+    (root / name).parent.mkdir(parents=True, exist_ok=True)
+    (root / name).write_text(text)
+
+
+COCO = '{"images": [], "annotations": [], "categories": []}'
+LABELLED: dict[str, tuple[dict[str, str], str]] = {
+    "a VOC set one folder deeper": (
+        {"VOCdevkit/VOC2012/JPEGImages/a.jpg": "", "VOCdevkit/VOC2012/Annotations/a.xml": "<annotation/>"},
+        r"VOCdevkit/VOC2012 looks like voc: .*give .*in/VOCdevkit/VOC2012 as source\.path",
+    ),
+    "a YOLO set one folder deeper": (
+        {"set/data.yaml": "names: [a]", "set/train/a.jpg": "", "set/train/b.jpg": ""},
+        r"set looks like yolo: .*give .*in/set as source\.path",
+    ),
+    "YOLO without its YAML": (
+        {"train/images/a.jpg": "", "train/labels/a.txt": "0 .5 .5 .2 .2"},
+        r"train/labels looks like labels: .*data\.yaml.*source\.format: imagefolder",
+    ),
+    "YOLO rows beside images": ({"cat/a.jpg": "", "cat/a.txt": "0 .5 .5 .2 .2\n"}, r"cat/a\.txt looks .*data\.yaml"),
+    "rows of KITTI": ({"a.jpg": "", "rows/a.txt": "Car 0.00 0 -1.5 587.0 173.3 614.1 200.1"}, r"rows/a\.txt looks"),
+    "COCO in a split": ({"train/annotations.json": COCO, "train/a.jpg": ""}, "train looks like coco"),
+    "COCO under another name": ({"train/deep/all.json": COCO, "train/a.jpg": ""}, "train/deep looks like coco"),
+    "LabelImg": ({"a.jpg": "", "a.xml": "<annotation/>"}, r"a\.xml looks .*format voc"),
+    "LabelMe": ({"cat/a.jpg": "", "cat/a.json": '{"shapes": []}'}, r"cat/a\.json looks .*source\.annotations"),
+    "Supervisely": ({"img/a.jpg": "", "ann/a.jpg.json": "{}"}, r"ann/a\.jpg\.json looks"),
+    "a table of TensorFlow": (
+        {"train/a.jpg": "", "train/_annotations.csv": "filename,class"},
+        r"_annotations\.csv looks",
+    ),
+    "a table of boxes": (
+        {"a.jpg": "", "boxes.csv": "image,xmin,ymin,xmax,ymax\n"},
+        r"boxes\.csv looks .*metadata\.csv",
+    ),
+    "masks one folder deeper": ({"train/img/a.jpg": "", "train/mask/a.png": ""}, r"train/mask looks .*classes\.csv"),
+    "label images alone": ({"train/photos/a.jpg": "", "train/masks/a.png": ""}, r"train/masks looks .*classes\.csv"),
+}
+
+
+@pytest.mark.parametrize("name", LABELLED)
+def test_labels_are_not_left_behind_without_a_word(name: str, tmp_path: Path) -> None:
+    files, words = LABELLED[name]
+    for number, (path, text) in enumerate(files.items()):
+        if path.endswith((".jpg", ".png")):
+            save(tmp_path / "in" / path, picture(number))
+        else:
+            put(tmp_path / "in", path, text)
+    with pytest.raises(ValueError, match=words):
+        resolve_source(tmp_path / "in")
+    assert resolve_source({"path": tmp_path / "in", "format": "imagefolder"}).index().items
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        {"cat/a.txt": "a cat on a red mat, 3 years old", "cat/b.txt": ""},
+        {"metadata.jsonl": '{"file_name": "cat/a.jpg", "bbox": [1, 2, 3, 4]}'},
+        {"metadata.csv": "file_name,bbox\ncat/a.jpg,3\n"},
+        {"README.md": "1 2 3", "LICENSE.txt": "1 2 3", "classes.txt": "0\n1\n", "cat/scores.csv": "file,score\n"},
+        {"dataset_infos.json": '{"images": 2}', "croissant.json": '{"x": "images", "y": "bbox"}'},
+        {"train/mask/a.jpg": "", "train/no_mask/a.jpg": "", "train/label/b.jpg": ""},
+    ],
+    ids=lambda files: ", ".join(files),
+)
+def test_plain_folders_are_still_recognised(others: dict[str, str], tmp_path: Path) -> None:
+    make(tmp_path, ["cat/a.jpg", "cat/b.jpg", "dog/a.jpg"])
+    for path, text in others.items():
+        if path.endswith(".jpg"):
+            save(tmp_path / path, picture(1))
+        else:
+            put(tmp_path, path, text)
+    assert resolve_source(tmp_path).format == "imagefolder"

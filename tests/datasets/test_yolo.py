@@ -11,8 +11,9 @@ import yaml
 from synthgen.datasets.base import resolve_source
 from synthgen.datasets.yolo import Yolo
 from synthgen.types import ConfigError
+from tests.datasets.coco_files import annotation, table, write
 from tests.datasets.conftest import KEEP, PSEUDONYM, SIZE, codes, picture, release, same_labels, save, spoil, tree
-from tests.datasets.round_trips import assert_same_sets, convert
+from tests.datasets.round_trips import assert_same_sets, convert, samples
 
 W, H = SIZE
 BOX = "1 0.5 0.5 0.25 0.5\n"
@@ -54,7 +55,7 @@ def test_index_and_labels(yolo: Path) -> None:
         (1, "dog", False),
         (2, "unlabelled", True),
     ]
-    assert [finding.code for finding in index.findings] == ["label-missing"]
+    assert [finding.code for finding in index.findings] == ["path-not-released", "label-missing"]
     boxes, polygon, none, empty = (source.read(item).labels for item in index.items)
     box = boxes.instances[0].box
     assert (box.x0, box.y0, box.x1, box.y1) == (W * 3 / 8, H / 4, W * 5 / 8, H * 3 / 4) and boxes.mask is None
@@ -67,11 +68,47 @@ def test_index_and_labels(yolo: Path) -> None:
         assert same_labels(source.labels_of(item), source.read(item).labels)
 
 
-def test_kept_names_keep_every_byte(yolo: Path, tmp_path: Path) -> None:
+def test_kept_names_keep_every_byte_but_the_path(yolo: Path, tmp_path: Path) -> None:
     assert release(Yolo(path=yolo), KEEP, tmp_path / "out") == {"images": 4, "labels": 3}
     before, after = tree(yolo), tree(tmp_path / "out")
     assert before.keys() == after.keys()
+    before["data.yaml"] = before["data.yaml"].replace(b"path: /datasets/jane\n", b"")
     assert all(after[name] == before[name] for name in before if not name.startswith("images/"))
+
+
+@pytest.mark.parametrize(
+    ("path", "rest"),
+    [
+        (
+            "path: {root}  # the originals\r\n",
+            b"\r\ntrain: images/train # both\r\nval: images/val\r\nnames: [cat, dog]\r\n",
+        ),
+        ("path: .\r\n", b"\r\ntrain: images/train # both\r\nval: images/val\r\nnames: [cat, dog]\r\n"),
+        ("'path': {root}\r\n", b"train: images/train\nval: images/val\nnames:\n- cat\n- dog\n"),
+        ("path: >-\r\n  {root}\r\n", b"train: images/train\nval: images/val\nnames:\n- cat\n- dog\n"),
+        ("", b"\r\ntrain: images/train # both\r\nval: images/val\r\nnames: [cat, dog]\r\n"),
+    ],
+)
+def test_a_release_does_not_lead_to_the_originals(yolo: Path, tmp_path: Path, path: str, rest: bytes) -> None:
+    """Ultralytics looks for images below `path`, wherever the YAML lies."""
+    text = "\r\ntrain: images/train # both\r\nval: images/val\r\nnames: [cat, dog]\r\n"
+    (yolo / "data.yaml").write_bytes((path.format(root=yolo) + text).encode())
+    source = Yolo(path=yolo)
+    release(source, KEEP, tmp_path / "out")
+    assert (tmp_path / "out/data.yaml").read_bytes() == rest
+    told = [one.subject for one in source.index().findings if one.code == "path-not-released"]
+    assert told == (["data.yaml"] if path else [])
+
+
+def test_splits_below_the_path_are_found_without_it(yolo: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (yolo / "data.yaml").rename(tmp_path / "in/data.yaml")
+    yolo.rename(tmp_path / "in/ds")
+    label(tmp_path / "in", "data.yaml", "path: ds\ntrain: images/train\nval: [images/val]\nnames: [cat, dog]\nx: 1\n")
+    release(Yolo(path=tmp_path / "in"), KEEP, tmp_path / "out")
+    value = yaml.safe_load((tmp_path / "out/data.yaml").read_text())
+    assert value == {"train": "ds/images/train", "val": "ds/images/val", "names": ["cat", "dog"], "x": 1}
+    assert len(Yolo(path=tmp_path / "out").index().items) == 4
 
 
 def test_new_names_everywhere_and_nothing_of_the_origin(yolo: Path, tmp_path: Path) -> None:
@@ -239,6 +276,29 @@ def test_rows_mean_the_image_as_shown(tmp_path: Path, orientation: int) -> None:
     assert sample.labels.instances[0].box.x0 == width / 4 and sample.labels.instances[0].box.y1 == height * 3 / 4
     release(source, KEEP, tmp_path / "out")
     assert tree(tmp_path / "out")["labels/train/a.txt"] == POLYGON.encode()
+
+
+def test_a_folder_images_inside_does_not_lose_labels(tmp_path: Path) -> None:
+    """Readers put `labels` in the place of the last folder `images`."""
+    names = ["seqA/images/0.jpg", "seqA/images_/0.jpg", "seqB/images/images/0.jpg"]
+    for number, name in enumerate(names):
+        save(tmp_path / "in/images" / name, picture(number))
+    write(tmp_path / "in/annotations/x.json", table(names, [annotation(n, 139 + n) for n in range(3)]))
+    conversion = convert(tmp_path / "in", tmp_path / "out", "yolo")
+    images = sorted((tmp_path / "out").rglob("*.jpg"))
+    assert len(images) == 3 and "image-renamed" in {one.code for one in conversion.findings}
+    for image in images:
+        label_file = "/labels/".join(str(image).rsplit("/images/", 1))
+        assert Path(label_file).with_suffix(".txt").read_text().startswith("0 ")
+        assert Path(label_file).is_relative_to(tmp_path / "out/labels")
+    assert all(sample.labels.instances for sample in samples(tmp_path / "out").values())
+
+
+def test_a_set_without_classes_is_refused(tmp_path: Path) -> None:
+    save(tmp_path / "in/a.jpg", picture(1))
+    with pytest.raises(ConfigError, match="needs a class, and the source has none"):
+        convert(tmp_path / "in", tmp_path / "out", "yolo")
+    assert not (tmp_path / "out").exists()
 
 
 def test_ultralytics_reads_what_is_written(yolo: Path, tmp_path: Path) -> None:
