@@ -242,13 +242,14 @@ def _clean(data: bytes, path: str, orientation: int, stored: Size) -> bytes:
 
 
 def _table(classes: Sequence[ClassInfo]) -> tuple[tuple[ClassInfo, ...], dict[int, int], list[Finding]]:
-    """Cityscapes' own table where all names are in it, else the given one; and the new id of each old one.
+    """Cityscapes' own table where it labels all names that carry a label, else the given one; and the new ids.
 
     Raises:
         ConfigError: more classes than fit.
     """
     standard = {info.name: info.id for info in STANDARD}
-    if all(info.name in standard or info.ignore for info in classes):
+    labelled = {info.name for info in STANDARD if not info.ignore}
+    if all(info.name in labelled or info.ignore for info in classes):
         numbers = {info.id: standard.get(info.name, 0) for info in classes}
         table = STANDARD
     else:

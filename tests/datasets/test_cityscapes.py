@@ -18,6 +18,7 @@ from synthgen.names import Names as RunNames
 from synthgen.types import BadSample, ConfigError
 from tests.datasets.conftest import KEEP, SIZE, codes, picture, release, same_labels, save, spoil, tree
 from tests.datasets.round_trips import assert_same_sets, convert, samples
+from tests.datasets_for_tests import write_pair
 
 W, H = SIZE
 ROAD, PERSON, CAR = 7, 24, 26
@@ -232,6 +233,18 @@ def test_another_table_comes_along(camvid: Path, tmp_path: Path) -> None:
     assert "classes-renumbered" in {one.code for one in conversion.findings}
     table = (tmp_path / "out/classes.csv").read_text().splitlines()
     assert table[1].startswith("1,Sky,128,128,128") and table[4] == "4,Unlabelled,0,0,0,ignore"
+
+
+def test_a_class_that_cityscapes_ignores_keeps_its_label(tmp_path: Path) -> None:
+    ids = np.array([[0, 1]] * 8, np.int32).repeat(4, axis=1)
+    write_pair(tmp_path / "in", "images/train/a.png", np.zeros((8, 8, 3), np.uint8), ids)
+    (tmp_path / "in/classes.csv").write_text("id,name\n0,road\n1,static\n")
+    convert(tmp_path / "in", tmp_path / "out", "cityscapes")
+    dataset = Cityscapes(path=tmp_path / "out")
+    labels = dataset.read(dataset.index().items[0]).labels
+    assert labels.mask is not None
+    named = {info.id: (info.name, info.ignore) for info in labels.classes}
+    assert {named[number] for number in np.unique(labels.mask).tolist()} == {("road", False), ("static", False)}
 
 
 def test_torchvision_reads_what_is_written(cityscapes: Path, tmp_path: Path) -> None:
