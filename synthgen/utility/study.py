@@ -192,7 +192,7 @@ def origin_of_run(
             found[sample_id] = item
     if not found:
         raise ConfigError(f"arms.{name}: {folder} has no output of a picture in the source; give the same source.path")
-    made_of = {row.sample_id: row.source_digest for row in pairs.run.store.rows()}
+    made_of = {row.sample_id: row.source_digest for row in pairs.run.store.rows() if row.verdict == "accepted"}
     return Origin(dataset, found, own_labels, pairs.run, made_of)
 
 
