@@ -2,7 +2,8 @@
 
 Boxes are `xmin, ymin, xmax, ymax`, whole pixels counted from 1, the last one inside: x0 = xmin − 1, x1 = xmax (VOC2012
 development kit, section 6.1; Detectron2 reads them so). What the XML says about where the picture came from (`folder`,
-`filename`, `path`, `source`, `owner`) is never read: its own name says whose labels it holds.
+`path`, `source`, `owner`) is never read and never written; its own name says whose labels it holds, and a `filename`
+that leaves the source is taken for an attack.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from defusedxml import ElementTree as SafeTree
 from defusedxml.common import DefusedXmlException
 
 from synthgen.datasets._coco_shapes import parse_box
+from synthgen.datasets._files import safe_relative
 from synthgen.datasets._objects import Size
 from synthgen.images import turn_points
 from synthgen.types import BadSample, Box, ClassInfo, ConfigError, Instance
@@ -51,6 +53,7 @@ def parse_voc(data: bytes, origin: str) -> VocFile:
 
     Raises:
         BadSample: `label-invalid`: not XML, another root, entities or a document type; `label-too-large`.
+        ConfigError: `filename` leaves the source.
     """
     try:
         root = SafeTree.fromstring(data, forbid_dtd=True)
@@ -58,6 +61,9 @@ def parse_voc(data: bytes, origin: str) -> VocFile:
         raise BadSample("label-invalid", f"{origin}: {type(error).__name__}: {error}") from error
     if root.tag != "annotation":
         raise BadSample("label-invalid", f"{origin}: expected an <annotation>, got <{root.tag}>")
+    name = root.findtext("filename")
+    if name and name.strip():
+        safe_relative(name.strip(), f"{origin}, filename")
     found = root.findall("object")
     if len(found) > MAX_OBJECTS:
         raise BadSample("label-too-large", f"{origin}: {len(found)} objects; at most {MAX_OBJECTS}")
