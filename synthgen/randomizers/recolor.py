@@ -4,6 +4,9 @@ A small generator paints most coats dark blue, and who trains on its outputs lea
 object's mean colour is moved in CIELAB towards one that is drawn, and what varies around that mean (folds, shadow,
 texture) stays. Draw from the colours that there are in the world: `lightness`, `chroma` and `hue` bound them, and a
 class such as skin, of narrow hue, gets a randomizer of its own.
+
+Colours end where labels do. So a picture shows their outlines, those of people too, as sharply as the released labels,
+whatever `protect: [silhouette]` took from the control maps.
 """
 
 from __future__ import annotations
