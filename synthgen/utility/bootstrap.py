@@ -4,8 +4,8 @@ Each replicate draws the test's scenes with replacement, the same for every arm 
 replacement, the same for both sides of a difference: so differences are paired in both. Of few seeds a plain bootstrap
 understates the spread by (S − 1) / S, and percentiles know nothing of how unsure a spread from S values is: the part
 that comes from seeds is widened by √(S / (S − 1)) and by Student's quantile of S − 1 degrees of freedom ÷ the normal
-one. Simulated with 3, 5 and 10 seeds and 40 scenes, of which both, one or the other vary, 95 % intervals then hold the
-truth in 93 to 98 %; without the second factor, in 79 % where three seeds are all that varies.
+one. Without the second factor, intervals of three seeds hold the truth too rarely where seeds are what varies most
+(simulated in tests/utility/test_numbers.py).
 
 Source: Davison & Hinkley 1997, Bootstrap Methods and their Application, 3.8 (nested data; the first factor);
 Hesterberg 2015, What Teachers Should Know About the Bootstrap (the second: his expanded percentiles).
