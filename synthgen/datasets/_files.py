@@ -90,6 +90,15 @@ def split_of(parts: Sequence[str]) -> str | None:
     return parts[0] if len(parts) > 1 and parts[0].lower() in SPLITS else None
 
 
+def is_number(text: str) -> bool:
+    """Whether Python reads a text as a number."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def usual_split(split: str | None) -> str | None:
     """The name out of `train`, `val` and `test` for what others call `training`, `valid`, …; any other name stays."""
     return _USUAL.get(split.lower(), split) if split is not None else None

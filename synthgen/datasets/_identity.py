@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from statistics import median
 from typing import Any
 
+from synthgen.datasets._files import is_number
 from synthgen.types import Finding
 
 
@@ -51,7 +52,7 @@ def identity_columns(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     for row in rows:
         for name, value in row.items():
             texts = values.setdefault(name, [])
-            if isinstance(value, str) and value.strip() and not _is_number(value):
+            if isinstance(value, str) and value.strip() and not is_number(value):
                 texts.append(value.strip())
     reasons = {name: _reason(name, texts) for name, texts in values.items()}
     return {name: reason for name, reason in reasons.items() if reason}
@@ -68,14 +69,6 @@ def _reason(name: str, texts: list[str]) -> str:
     if len(texts) >= MANY_TEXTS and len(set(texts)) > DISTINCT * len(texts):
         return "holds texts that are nearly all different"
     return ""
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def person_folders(class_of: Mapping[str, str]) -> list[Finding]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from synthgen.datasets._coco_files import coco_files, is_coco, panoptic_files
-from synthgen.datasets._files import IMAGE_FOLDERS, LABEL_FOLDERS, is_image, list_files
+from synthgen.datasets._files import IMAGE_FOLDERS, LABEL_FOLDERS, is_image, is_number, list_files
 from synthgen.images import open_file
 from synthgen.types import BadSample
 
@@ -98,15 +98,7 @@ def _label_file(files: Sequence[str], root: Path) -> str | None:
 
 def _holds_numbers(text: str) -> bool:
     words = text.split()
-    return sum(_is_number(word) for word in words) > len(words) / 2
-
-
-def _is_number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True
+    return sum(is_number(word) for word in words) > len(words) / 2
 
 
 def _label_table(files: Sequence[str], root: Path) -> str | None:
