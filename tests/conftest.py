@@ -32,3 +32,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory, street_set: Path, tiny_sd
     out = tmp_path_factory.mktemp("finished") / "run"
     streets.run(streets.config_value(street_set, tiny_sd), out)
     return out
+
+
+@pytest.fixture(name="streets")
+def street_folder(tmp_path: Path) -> Path:
+    """Images with masks, in two splits."""
+    return streets.write_streets(tmp_path / "streets", bad=False)
