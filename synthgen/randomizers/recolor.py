@@ -110,9 +110,10 @@ class Recolor(Randomizer):
             ids = labels_to_class_ids(labels, size)
             masks = [] if ids is None else [ids == number for number in sorted(chosen)]
             masks = [mask for mask in masks if mask.sum() >= self.least_pixels]
-            parts = [(slice(None), mask) for mask in masks]
             if self.per == "object":
                 parts = [patch for mask in masks for patch in _patches(mask, self.least_pixels)]
+            else:
+                parts = [(slice(None), mask) for mask in masks]
         return sorted(parts, key=lambda part: -int(part[1].sum()))
 
     def _wants(self, info: ClassInfo) -> bool:
